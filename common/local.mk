@@ -1,0 +1,8 @@
+# common/: floor 1
+noinst_LIBRARIES += common/libcommon.a
+common_libcommon_a_SOURCES = \
+	common/ascii.h \
+	common/slice.c common/slice.h \
+	common/mem.c common/mem.h \
+	common/buf.c common/buf.h \
+	common/arena.c common/arena.h
