@@ -5,4 +5,9 @@ common_libcommon_a_SOURCES = \
 	common/slice.c common/slice.h \
 	common/mem.c common/mem.h \
 	common/buf.c common/buf.h \
-	common/arena.c common/arena.h
+	common/arena.c common/arena.h \
+	common/utf8.c common/utf8.h \
+	common/err.c common/err.h \
+	common/log.c common/log.h \
+	common/fs.c common/fs.h \
+	common/id.c common/id.h

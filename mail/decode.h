@@ -6,6 +6,7 @@
 #ifndef MAIL_DECODE_H
 #define MAIL_DECODE_H
 
+#include "common/utf8.h"
 #include "mail/mime.h"
 
 /* Transfer decoding in pieces (RFC 2045 6.7, 6.8). */
@@ -46,6 +47,5 @@ void decode_fold(struct slice utf8, struct buf *out);
 void base64_encode(struct slice in, struct buf *out);
 bool base64_decode(struct slice in, struct buf *out);
 
-bool utf8_is_valid(struct slice s);
 
 #endif

@@ -1,0 +1,284 @@
+#include "common/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int open_beneath(int dir, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+        .mode = flags & O_CREAT ? mode : 0,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    int fd;
+
+    do
+        fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    return fd;
+}
+
+int fs_open_root(const char *path)
+{
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int fs_open_dir(int dir, const char *path)
+{
+    return open_beneath(dir, path, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static int regular_or_close(int fd)
+{
+    struct stat st;
+
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    close(fd);
+    errno = ELOOP;
+    return -1;
+}
+
+int fs_open_read(int dir, const char *path)
+{
+    return regular_or_close(open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0));
+}
+
+int fs_open_write(int dir, const char *path, int flags, mode_t mode)
+{
+    return regular_or_close(open_beneath(dir, path, flags | O_NONBLOCK, mode));
+}
+
+int fs_make_dirs(int dir, const char *path)
+{
+    size_t n = strlen(path);
+    char part[4096];
+
+    if (n >= sizeof part) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    for (size_t i = 0; i <= n; i++) {
+        int parent;
+        char *slash;
+
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdirat(dir, part, 0700) < 0) {
+            if (errno == EEXIST)
+                continue;
+            return -1;
+        }
+        slash = strrchr(part, '/');
+        if (slash)
+            *slash = '\0';
+        parent = fs_open_dir(dir, slash ? part : ".");
+        if (parent < 0)
+            return -1;
+        if (fs_sync_dir(parent) < 0) {
+            int saved = errno;
+            close(parent);
+            errno = saved;
+            return -1;
+        }
+        close(parent);
+    }
+    return 0;
+}
+
+int fs_write_all(int fd, struct slice s)
+{
+    while (s.n) {
+        ssize_t n = write(fd, s.p, s.n);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        s = slice_from(s, (size_t)n);
+    }
+    return 0;
+}
+
+int fs_read_all(int fd, struct buf *out, size_t cap)
+{
+    size_t start = out->n;
+
+    for (;;) {
+        size_t left = cap - (out->n - start);
+        char *to = buf_room(out, left < 65536 ? left + 1 : 65536);
+        ssize_t n;
+
+        if (!to) {
+            errno = EFBIG;
+            return -1;
+        }
+        n = read(fd, to, left < 65536 ? left + 1 : 65536);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            return 0;
+        if ((size_t)n > left) {
+            errno = EFBIG;
+            return -1;
+        }
+        buf_grew(out, (size_t)n);
+    }
+}
+
+int fs_pread_all(int fd, void *to, size_t n, off_t at)
+{
+    char *p = to;
+
+    while (n) {
+        ssize_t got = pread(fd, p, n, at);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            if (got == 0)
+                errno = EIO;
+            return -1;
+        }
+        p += got;
+        at += got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+
+int fs_pwrite_all(int fd, const void *from, size_t n, off_t at)
+{
+    const char *p = from;
+
+    while (n) {
+        ssize_t put = pwrite(fd, p, n, at);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return -1;
+        p += put;
+        at += put;
+        n -= (size_t)put;
+    }
+    return 0;
+}
+
+int fs_sync_data(int fd)
+{
+    return fdatasync(fd);
+}
+
+int fs_sync_dir(int dir_fd)
+{
+    return fsync(dir_fd);
+}
+
+int fs_link(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return linkat(from_dir, from, to_dir, to, 0);
+}
+
+int fs_rename(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return renameat(from_dir, from, to_dir, to);
+}
+
+int fs_rename_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+}
+
+int fs_unlink(int dir, const char *name)
+{
+    return unlinkat(dir, name, 0);
+}
+
+int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content, mode_t mode,
+    bool sync)
+{
+    int fd = fs_open_write(staging_dir, staging, O_WRONLY | O_CREAT | O_TRUNC, mode);
+    int saved;
+
+    if (fd < 0)
+        return -1;
+    if (fs_write_all(fd, content) < 0 || (sync && fs_sync_data(fd) < 0))
+        goto drop;
+    if (close(fd) < 0) {
+        fd = -1;
+        goto drop;
+    }
+    fd = -1;
+    if (fs_rename(staging_dir, staging, dir, name) < 0)
+        goto drop;
+    return sync ? fs_sync_dir(dir) : 0;
+drop:
+    saved = errno;
+    if (fd >= 0)
+        close(fd);
+    fs_unlink(staging_dir, staging);
+    errno = saved;
+    return -1;
+}
+
+int fs_load(int dir, const char *name, struct buf *out, size_t cap)
+{
+    int fd = fs_open_read(dir, name);
+    int rc, saved;
+
+    if (fd < 0)
+        return -1;
+    rc = fs_read_all(fd, out, cap);
+    saved = errno;
+    close(fd);
+    errno = saved;
+    return rc;
+}
+
+int fs_lock(int fd, bool exclusive)
+{
+    int rc;
+
+    do
+        rc = flock(fd, exclusive ? LOCK_EX : LOCK_SH);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+int fs_unlock(int fd)
+{
+    return flock(fd, LOCK_UN);
+}
+
+bool fs_is_network(int fd, const char **name)
+{
+    static const struct {
+        unsigned long magic;
+        const char *name;
+    } kinds[] = {{0x6969, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"}, {0x517b, "SMB"}, {0x73757245, "Coda"},
+        {0x00c36400, "Ceph"}, {0x01021997, "9P"}, {0x5346414f, "AFS"}};
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if ((unsigned long)fs.f_type == kinds[i].magic) {
+            *name = kinds[i].name;
+            return true;
+        }
+    return false;
+}

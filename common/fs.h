@@ -1,0 +1,56 @@
+/*
+ * fs: the one layer for file operations; the place where faults are injected and symbolic links end.
+ *
+ * Paths are relative to a folder's fd and never leave it: openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+ * | RESOLVE_NO_MAGICLINKS (security.md F01, I07). All return -1 with errno on failure; EINTR is retried. A sync that
+ * failed is never repeated on the same fd (the kernel forgets the error): drop the file.
+ */
+#ifndef COMMON_FS_H
+#define COMMON_FS_H
+
+#include <sys/stat.h>
+
+#include "common/buf.h"
+
+/* A folder given by an absolute path of ours (configuration); follows links. */
+int fs_open_root(const char *path);
+int fs_open_dir(int dir, const char *path);
+/* O_CLOEXEC, O_NONBLOCK and O_NOFOLLOW are added; only a regular file with no more links than allowed is opened. */
+int fs_open_read(int dir, const char *path);
+/* A file for writing; flags as O_CREAT | O_EXCL, O_RDWR ..; mode as given. */
+int fs_open_write(int dir, const char *path, int flags, mode_t mode);
+/* Creates each missing folder of a relative path, mode 0700, and syncs the parent of each it made. */
+int fs_make_dirs(int dir, const char *path);
+
+int fs_write_all(int fd, struct slice s);
+/* At most cap octets (an error EFBIG if the file is larger) from offset 0; the buf is appended to. */
+int fs_read_all(int fd, struct buf *out, size_t cap);
+/* Exactly n octets at the offset, or -1 (EIO when the file ends before). */
+int fs_pread_all(int fd, void *to, size_t n, off_t at);
+int fs_pwrite_all(int fd, const void *from, size_t n, off_t at);
+
+int fs_sync_data(int fd);
+int fs_sync_dir(int dir_fd);
+int fs_link(int from_dir, const char *from, int to_dir, const char *to);
+int fs_rename(int from_dir, const char *from, int to_dir, const char *to);
+/* Fails with EEXIST instead of replacing. */
+int fs_rename_new(int from_dir, const char *from, int to_dir, const char *to);
+int fs_unlink(int dir, const char *name);
+
+/*
+ * A small file of ours, whole: written as `staging` in staging_dir, synced, renamed to name in dir, dir synced.
+ * With sync == false neither sync is made (derived files).
+ */
+int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content, mode_t mode,
+    bool sync);
+/* A small file, whole; ENOENT if it is not there, EFBIG beyond cap. */
+int fs_load(int dir, const char *name, struct buf *out, size_t cap);
+
+/* flock(2) on an open folder; the kernel lets it go when the holder dies. */
+int fs_lock(int fd, bool exclusive);
+int fs_unlock(int fd);
+
+/* True for NFS, SMB and other file systems on which locks and links are not what we need; *name tells which. */
+bool fs_is_network(int fd, const char **name);
+
+#endif
