@@ -57,11 +57,9 @@
     /* parents -> authd */                                                                                             \
     X(USAGE, 0, "s account, u octets added, u octets removed, u messages added, u messages removed; durable already")  \
     X(USAGE_SET, 0, "s account, u octets, u messages: counted anew")                                                   \
-    X(ACCOUNT_MADE, 0, "s account, e code: folders of a new account exist (answer to ACCOUNT_MAKE)")                   \
     X(EXPAND, 0, "s transaction, s authenticated account or empty, s reverse-path, u n, n times: s address")           \
     /* authd -> smtpd.parent */                                                                                        \
     X(EXPANDED, 0, "s transaction, e code, u n, n times: s account, s path, b usage known, e code of this recipient")  \
-    X(ACCOUNT_MAKE, 0, "s account, s path")                                                                            \
     /* front -> parent */                                                                                              \
     X(SESSION_OPEN, 0, "u session, s sid, s client ip, u listener")                                                    \
     X(SESSION_CLOSED, 0, "u session")                                                                                  \
@@ -88,8 +86,6 @@
     X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")                 \
     X(COUNT, 0, "s account, s path")                                                                                   \
     X(COUNTED, 0, "s account, e code, u octets, u messages")                                                           \
-    X(MAKE, 0, "s account, s path")                                                                                    \
-    X(MADE, 0, "s account, e code")
 
 enum ipc_type {
 #define X(name, fds, fields) IPC_##name,

@@ -20,9 +20,14 @@ struct account;
  */
 int account_path(struct slice address, struct buf *out, struct err *e);
 
-/* Makes mail/<path>/Maildir/{cur,new,tmp}, state/<path>, with INBOX, Drafts, Sent, Trash, Junk, Archive subscribed
- * and their special uses. Safe to repeat. mail_root, state_root: fds of the trees. */
-int account_create(int mail_root, int state_root, struct slice path, struct err *e);
+/*
+ * Makes the folders only: mail/<path>/Maildir/{cur,new,tmp} and, when state_root >= 0, state/<path>. Nothing but
+ * mkdir and fsync of the parents: deliver and the spawner may. Cheap when all is there. Safe to repeat.
+ */
+int account_make_dirs(int mail_root, int state_root, struct slice path, struct err *e);
+/* First login: INBOX, Drafts, Sent, Trash, Junk, Archive, subscribed, with their special uses, unless the account has
+ * been furnished before. Staged in state/; the worker does it. Safe to repeat. */
+int account_furnish(struct account *a, struct err *e);
 
 /* mail_dir: fd of mail/<path>; state_dir: fd of state/<path>; both are taken over (closed by account_close), on
  * failure too. */

@@ -1,0 +1,27 @@
+/*
+ * admin: what the postamt command asks of the directory, one function behind two doors.
+ *
+ * A request is a JSON object {"verb":"account add","address":..,..}; answers are JSON objects, one an item. authd
+ * calls admin_handle for what arrives on its control socket; with the daemons down the postamt command opens the
+ * directory itself and calls the same. Verbs are rows of a table (admin.c): name, fields, handler.
+ */
+#ifndef AUTH_ADMIN_H
+#define AUTH_ADMIN_H
+
+#include "auth/directory.h"
+
+struct admin_hooks {
+    /* An account was suspended, removed or got a new password: its sessions end, caches forget it. May be NULL. */
+    void (*account_changed)(void *ctx, struct slice address);
+    void *ctx;
+    const char *hash_scheme; /* for new passwords */
+};
+
+/*
+ * Runs one request. item(ctx, json text) is called for each object of the answer. Returns ERR_OK or the code with
+ * detail in e: the caller sends the end of the answer. Never crashes on any text.
+ */
+enum err_code admin_handle(struct directory *d, struct slice request, const struct admin_hooks *hooks,
+    void (*item)(void *ctx, struct slice json), void *ctx, struct err *e);
+
+#endif
