@@ -10,4 +10,6 @@ common_libcommon_a_SOURCES = \
 	common/err.c common/err.h \
 	common/log.c common/log.h \
 	common/fs.c common/fs.h \
-	common/id.c common/id.h
+	common/id.c common/id.h \
+	common/ipc.c common/ipc.h \
+	common/wiring.c common/wiring.h

@@ -42,7 +42,7 @@ enum role_id {
 };
 
 enum role_user { ROLE_USER_AUTH, ROLE_USER_MAIL, ROLE_USER_NET };
-enum role_many { ROLE_ONE, ROLE_FRONTS, ROLE_DELIVERS };
+enum role_many { ROLE_ONE, ROLE_FRONTS, ROLE_DELIVERS }; /* how many instances run */
 
 struct role_row {
     const char *name;
