@@ -312,9 +312,10 @@ static void end_of_channel(struct ipc *ch)
 
     silence(ch);
     ch->closed = NULL;
+    ch->depth++;
     if (closed)
         closed(ch->ctx, ch);
-    else if (ch->depth == 0)
+    if (--ch->depth == 0)
         destroy(ch);
 }
 

@@ -129,6 +129,7 @@ bool ipc_end(struct ipc_in *in);
 struct ipc;
 /* False: the message was malformed or not for us; the channel is closed and `closed` called. */
 typedef bool ipc_handler(void *ctx, struct ipc *ch, struct ipc_in *in);
+/* The channel is at its end; it frees itself when this returns (ipc_free inside is allowed). */
 typedef void ipc_closed(void *ctx, struct ipc *ch);
 
 /* fd is taken over. `name` is for the log ("imapd.front.1"). */

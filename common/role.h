@@ -38,7 +38,9 @@ struct role_ops {
     void (*stop)(struct role *r);
     /* One line of JSON about itself; NULL: {} */
     void (*status)(struct role *r, struct buf *json);
-    bool blocking; /* no event loop: run() reads r->control_fd and r->peer_fds itself */
+    /* Blocking roles: a signal interrupted role_next (SIGCHLD of the spawner). May be NULL. */
+    void (*interrupted)(struct role *r);
+    bool blocking; /* no event loop: run() calls role_next() */
 };
 
 #define ROLE_PEERS_MAX 64
@@ -68,5 +70,12 @@ int role_main(int argc, char **argv, const struct role_ops *const *list);
 struct ipc *role_peer(struct role *r, enum role_id id, unsigned instance);
 /* Blocking roles: channel fd to a peer; -1. */
 int role_peer_fd(struct role *r, enum role_id id, unsigned instance);
+/*
+ * Blocking roles: the next message of a peer; what postamtd says is handled inside. 1 a message (store holds its octets;
+ * call ipc_in_free after), 0 the role shall end.
+ */
+int role_next(struct role *r, struct buf *store, struct ipc_in *in, enum role_id *peer, unsigned *instance);
+/* A malformed message of a blocking role's peer: its channel is closed and logged. */
+void role_peer_bad(struct role *r, enum role_id peer, unsigned instance, const struct ipc_in *in);
 
 #endif

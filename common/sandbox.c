@@ -1,0 +1,337 @@
+#include "common/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/sandbox_calls.h"
+
+/* Debian 12's header knows ABI 2; the kernel may know more. */
+#define LL_TRUNCATE (1ULL << 14)  /* ABI 3 */
+#define LL_IOCTL_DEV (1ULL << 15) /* ABI 5 */
+#define LL_ABI2 ((1ULL << 14) - 1)
+#define LL_NET_ALL 3ULL /* ABI 4: bind and connect of TCP */
+#define LL_SCOPE_ALL 3ULL /* ABI 6: abstract sockets and signals */
+
+struct landlock_attr {
+    uint64_t handled_fs, handled_net, scoped;
+};
+
+#define LL_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define LL_MAKE                                                                                                        \
+    (LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+        LANDLOCK_ACCESS_FS_REMOVE_DIR)
+#define LL_ALL (LL_READ | LL_MAKE | LANDLOCK_ACCESS_FS_WRITE_FILE | LL_TRUNCATE)
+/* What a worker may do below its mail: everything but writing into a file. */
+#define LL_MAIL (LL_READ | LL_MAKE)
+/* What deliver may do there: add, not read, not remove. */
+#define LL_ADD                                                                                                         \
+    (LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER)
+
+struct sandbox_row {
+    const char *name;
+    unsigned calls;                                   /* groups of sandbox_calls.h */
+    uint64_t mail, state, spool, auth;                /* Landlock rights below the folders */
+    unsigned nofile;                                  /* RLIMIT_NOFILE; 0: as inherited */
+    uint64_t data;                                    /* RLIMIT_DATA; 0: as inherited */
+};
+
+#define MIB ((uint64_t)1 << 20)
+
+/* The table. */
+static const struct sandbox_row rows[SANDBOX_COUNT] = {
+    [ROLE_AUTHD] = {"authd", CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
+        .auth = LL_ALL, .nofile = 1024},
+    [ROLE_SMTPD_PARENT] = {"smtpd.parent", CALLS_BASE, .nofile = 4096},
+    [ROLE_SMTPD_FRONT] = {"smtpd.front", CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD},
+    [ROLE_SMTPD_DELIVER] = {"smtpd.deliver", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
+        .nofile = 1024},
+    [ROLE_IMAPD_PARENT] = {"imapd.parent", CALLS_BASE | CALLS_READ | CALLS_WATCH,
+        .mail = LANDLOCK_ACCESS_FS_READ_DIR},
+    [ROLE_IMAPD_FRONT] = {"imapd.front", CALLS_BASE | CALLS_ACCEPT},
+    /* Landlock's layers intersect: the spawner holds what its workers may get, for all users; each worker narrows it. */
+    [ROLE_IMAPD_SPAWNER] = {"imapd.spawner", CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
+        .state = LL_ALL, .nofile = 65536},
+    [ROLE_POP3D_PARENT] = {"pop3d.parent", CALLS_BASE | CALLS_READ | CALLS_WATCH, .mail = LANDLOCK_ACCESS_FS_READ_DIR},
+    [ROLE_POP3D_FRONT] = {"pop3d.front", CALLS_BASE | CALLS_ACCEPT},
+    [ROLE_POP3D_SPAWNER] = {"pop3d.spawner", CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
+        .state = LL_ALL, .nofile = 65536},
+    [SANDBOX_IMAPD_WORKER] = {"imapd.worker", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
+        .nofile = 1024, .data = 256 * MIB},
+    [SANDBOX_POP3D_WORKER] = {"pop3d.worker", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
+        .nofile = 1024, .data = 256 * MIB},
+};
+
+const char *sandbox_name(unsigned id)
+{
+    return id < SANDBOX_COUNT ? rows[id].name : "?";
+}
+
+int sandbox_basics(struct err *e)
+{
+    struct rlimit none = {0, 0};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_errno(e, "no_new_privs");
+    if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+        return err_errno(e, "no core files");
+    return 0;
+}
+
+/* --- Landlock --- */
+
+int sandbox_landlock_abi(void)
+{
+    static int abi = -1;
+    const char *mask = getenv("POSTAMT_LANDLOCK_ABI");
+    uint64_t limit;
+
+    if (abi >= 0)
+        return abi;
+    abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (abi < 0)
+        abi = 0;
+    if (mask && slice_u64(slice_str(mask), 100, &limit) && (int)limit < abi)
+        abi = (int)limit;
+    return abi;
+}
+
+static int ruleset_new(uint64_t *handled)
+{
+    struct landlock_attr attr = {.handled_fs = LL_ABI2};
+    int abi = sandbox_landlock_abi();
+    size_t size = sizeof attr.handled_fs;
+
+    if (abi >= 3)
+        attr.handled_fs |= LL_TRUNCATE;
+    if (abi >= 4) {
+        attr.handled_net = LL_NET_ALL;
+        size = offsetof(struct landlock_attr, scoped);
+    }
+    if (abi >= 5)
+        attr.handled_fs |= LL_IOCTL_DEV;
+    if (abi >= 6) {
+        attr.scoped = LL_SCOPE_ALL;
+        size = sizeof attr;
+    }
+    *handled = attr.handled_fs;
+    return (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+}
+
+static int allow_below(int ruleset, uint64_t handled, int dir, uint64_t rights)
+{
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights & handled, .parent_fd = dir};
+
+    if (!rule.allowed_access)
+        return 0;
+    return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
+static int allow_folder(int ruleset, uint64_t handled, const char *path, uint64_t rights, struct err *e)
+{
+    int dir, rc;
+
+    if (!rights)
+        return 0;
+    dir = fs_open_root(path);
+    if (dir < 0)
+        return err_set(e, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    rc = allow_below(ruleset, handled, dir, rights);
+    close(dir);
+    return rc < 0 ? err_errno(e, "landlock rule") : 0;
+}
+
+static int restrict_self(int ruleset, struct err *e)
+{
+    int rc = (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
+
+    if (rc < 0)
+        err_errno(e, "landlock");
+    close(ruleset);
+    return rc;
+}
+
+static int landlock_role(const struct sandbox_row *row, const struct settings *s, struct err *e)
+{
+    uint64_t handled;
+    int ruleset = ruleset_new(&handled);
+
+    if (ruleset < 0)
+        return err_errno(e, "landlock");
+    if (allow_folder(ruleset, handled, s->mail_dir, row->mail, e) < 0 ||
+        allow_folder(ruleset, handled, s->state_dir, row->state, e) < 0 ||
+        allow_folder(ruleset, handled, s->spool_dir, row->spool, e) < 0 ||
+        allow_folder(ruleset, handled, s->auth_dir, row->auth, e) < 0) {
+        close(ruleset);
+        return -1;
+    }
+    return restrict_self(ruleset, e);
+}
+
+/* --- system calls --- */
+
+/* A refused call in the field: it fails, and the log says which it was. */
+static void on_refused(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+
+    (void)sig;
+    LOG(SANDBOX, NULL, F_U64("refused_call", info->si_syscall));
+#if defined(__x86_64__)
+    uc->uc_mcontext.gregs[REG_RAX] = -EPERM;
+#elif defined(__aarch64__)
+    uc->uc_mcontext.regs[0] = (unsigned long long)-EPERM;
+#else
+#error "say where the result of a system call lies on this machine"
+#endif
+}
+
+struct sandbox_filter {
+    struct sock_fprog {
+        unsigned short len;
+        void *filter;
+    } prog;
+};
+
+struct sandbox_filter *sandbox_filter_new(unsigned id, struct err *e)
+{
+#ifdef WITH_SANITIZERS
+    (void)id, (void)e;
+    return NULL;
+#else
+    const char *mode = getenv("POSTAMT_SECCOMP");
+    uint32_t otherwise = mode && strcmp(mode, "kill") == 0 ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_TRAP;
+    scmp_filter_ctx ctx = seccomp_init(otherwise);
+    struct sandbox_filter *f = NULL;
+    struct buf code = BUF_INIT(BUF_OWN);
+    int fd = -1;
+
+    if (!ctx || sandbox_calls_add(ctx, rows[id].calls) < 0)
+        goto fail;
+    fd = memfd_create("filter", MFD_CLOEXEC);
+    if (fd < 0 || seccomp_export_bpf(ctx, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0 || fs_read_all(fd, &code, 1 << 20) < 0)
+        goto fail;
+    f = mem_alloc(sizeof *f);
+    f->prog.len = (unsigned short)(code.n / 8);
+    f->prog.filter = code.p;
+    close(fd);
+    seccomp_release(ctx);
+    return f;
+fail:
+    err_set(e, ERR_INTERNAL, "system call filter of %s: %s", rows[id].name, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (ctx)
+        seccomp_release(ctx);
+    buf_free(&code);
+    return NULL;
+#endif
+}
+
+void sandbox_filter_free(struct sandbox_filter *f)
+{
+    if (!f)
+        return;
+    free(f->prog.filter);
+    free(f);
+}
+
+static int filter_apply(const struct sandbox_filter *f, struct err *e)
+{
+    struct sigaction act = {.sa_sigaction = on_refused, .sa_flags = SA_SIGINFO};
+
+    if (sigaction(SIGSYS, &act, NULL) < 0 || prctl(PR_SET_SECCOMP, 2 /* SECCOMP_MODE_FILTER */, &f->prog) < 0)
+        return err_errno(e, "system call filter");
+    return 0;
+}
+
+static int limits_apply(const struct sandbox_row *row, struct err *e)
+{
+    struct rlimit limit;
+
+    if (row->nofile && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max < row->nofile ? limit.rlim_max : row->nofile;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            return err_errno(e, "limit of open files");
+    }
+#ifndef WITH_SANITIZERS
+    if (row->data) {
+        limit = (struct rlimit){row->data, row->data};
+        if (setrlimit(RLIMIT_DATA, &limit) < 0)
+            return err_errno(e, "limit of memory");
+    }
+#endif
+    return 0;
+}
+
+/* --- entering --- */
+
+static bool has_landlock(const struct settings *s, struct buf *lacks, struct err *e)
+{
+    if (sandbox_landlock_abi() >= 2)
+        return true;
+    if (strcmp(s->sandbox, "optional") == 0)
+        buf_add_str(lacks, "the kernel has no Landlock (5.19 or later with lsm=landlock): folders are not fenced");
+    else
+        err_set(e, ERR_CONFIG, "the kernel has no Landlock: boot a kernel with it, or set sandbox = \"optional\"");
+    return false;
+}
+
+int sandbox_enter(unsigned id, const struct settings *settings, struct buf *lacks, struct err *e)
+{
+    const struct sandbox_row *row = &rows[id];
+    struct err filter_err = {0};
+    struct sandbox_filter *f = sandbox_filter_new(id, &filter_err);
+    bool landlock = has_landlock(settings, lacks, e);
+    int rc = -1;
+
+    if (!f && filter_err.code != ERR_OK) {
+        *e = filter_err;
+        return -1;
+    }
+    if (!landlock && !lacks->n)
+        goto out;
+    if (sandbox_basics(e) < 0 || limits_apply(row, e) < 0 || (landlock && landlock_role(row, settings, e) < 0))
+        goto out;
+    rc = f ? filter_apply(f, e) : 0;
+out:
+    sandbox_filter_free(f);
+    return rc;
+}
+
+int sandbox_enter_worker(unsigned id, int mail_dir, int state_dir, const struct sandbox_filter *f, struct err *e)
+{
+    const struct sandbox_row *row = &rows[id];
+    uint64_t handled;
+    int ruleset;
+
+    if (limits_apply(row, e) < 0)
+        return -1;
+    if (sandbox_landlock_abi() >= 2) {
+        ruleset = ruleset_new(&handled);
+        if (ruleset < 0)
+            return err_errno(e, "landlock");
+        if (allow_below(ruleset, handled, mail_dir, row->mail) < 0 ||
+            allow_below(ruleset, handled, state_dir, row->state) < 0) {
+            err_errno(e, "landlock rule");
+            close(ruleset);
+            return -1;
+        }
+        if (restrict_self(ruleset, e) < 0)
+            return -1;
+    }
+    return f ? filter_apply(f, e) : 0;
+}

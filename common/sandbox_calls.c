@@ -1,0 +1,107 @@
+#include "common/sandbox_calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+struct call_group {
+    unsigned group;
+    int calls[64]; /* 0 ends the list, but read(2) is number 0 on x86-64: it stands first where it is meant */
+};
+
+static const struct call_group groups[] = {
+    {CALLS_BASE,
+        {SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close), SCMP_SYS(fstat),
+            SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
+            SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+            SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
+            SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getrandom), SCMP_SYS(exit),
+            SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+            SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2),
+            SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(getsockopt),
+            SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(pipe2),
+            SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(prlimit64), SCMP_SYS(getrusage),
+            SCMP_SYS(dup), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
+    {CALLS_ACCEPT, {SCMP_SYS(accept4)}},
+    {CALLS_READ,
+        {SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(statx), SCMP_SYS(flock), SCMP_SYS(fstatfs),
+            SCMP_SYS(faccessat), SCMP_SYS(faccessat2)}},
+    {CALLS_WRITE,
+        {SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(linkat), SCMP_SYS(renameat),
+            SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
+            SCMP_SYS(copy_file_range), SCMP_SYS(sendfile)}},
+    {CALLS_KV,
+        {SCMP_SYS(rename), SCMP_SYS(unlink), SCMP_SYS(mkdir), SCMP_SYS(access), SCMP_SYS(stat), SCMP_SYS(lstat),
+            SCMP_SYS(open), SCMP_SYS(readlink), SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(getcwd), SCMP_SYS(umask), SCMP_SYS(fadvise64)}},
+    {CALLS_THREADS, {SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(membarrier)}},
+    {CALLS_SPAWN,
+        {SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule),
+            SCMP_SYS(landlock_restrict_self), SCMP_SYS(seccomp), SCMP_SYS(setrlimit), SCMP_SYS(getrlimit), SCMP_SYS(getppid), SCMP_SYS(close_range)}},
+    {CALLS_MEMFD, {SCMP_SYS(memfd_create), SCMP_SYS(pwrite64), SCMP_SYS(ftruncate)}},
+    {CALLS_WATCH, {SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch), SCMP_SYS(inotify_init1)}},
+};
+
+#define ALLOW(ctx, call, ...) (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(call), __VA_ARGS__) == 0)
+
+/* Calls whose arguments decide. */
+static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
+{
+    static const int fcntls[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS};
+    static const int prctls[] = {PR_SET_NAME, PR_GET_DUMPABLE, PR_SET_VMA};
+    static const int spawn_prctls[] = {PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP};
+
+    /* no memory becomes executable after the start */
+    if (!ALLOW(ctx, mmap, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
+        !ALLOW(ctx, mprotect, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
+        !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONREAD)) || !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONBIO)) ||
+        !ALLOW(ctx, socketpair, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)))
+        return -1;
+    for (size_t i = 0; i < sizeof fcntls / sizeof *fcntls; i++)
+        if (!ALLOW(ctx, fcntl, 1, SCMP_A1(SCMP_CMP_EQ, (uint64_t)fcntls[i])))
+            return -1;
+    for (size_t i = 0; i < sizeof prctls / sizeof *prctls; i++)
+        if (!ALLOW(ctx, prctl, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)prctls[i])))
+            return -1;
+    /* times of an open file only: a mail's date is not changed by its name */
+    if ((wanted & CALLS_WRITE) && !ALLOW(ctx, utimensat, 1, SCMP_A1(SCMP_CMP_EQ, 0)))
+        return -1;
+    if (wanted & (CALLS_THREADS | CALLS_SPAWN)) {
+        /* clone3's flags lie in memory where a filter cannot look: glibc falls back to clone */
+        if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) != 0)
+            return -1;
+    }
+    if ((wanted & CALLS_THREADS) && !ALLOW(ctx, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM)))
+        return -1;
+    if (wanted & CALLS_SPAWN) {
+        if (!ALLOW(ctx, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_VM, 0)))
+            return -1;
+        for (size_t i = 0; i < sizeof spawn_prctls / sizeof *spawn_prctls; i++)
+            if (!ALLOW(ctx, prctl, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)spawn_prctls[i])))
+                return -1;
+    }
+    return 0;
+}
+
+int sandbox_calls_add(void *ctx, unsigned wanted)
+{
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        if (!(wanted & groups[g].group))
+            continue;
+        for (size_t i = 0; i < sizeof groups[g].calls / sizeof *groups[g].calls; i++) {
+            int call = groups[g].calls[i];
+
+            if (call == 0 && i > 0)
+                break;
+            if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 0) != 0)
+                return -1;
+        }
+    }
+    return add_by_argument(ctx, wanted);
+}
