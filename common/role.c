@@ -361,6 +361,7 @@ static int start(struct role *r, struct err *e)
     }
     if (sandbox_enter(r->ops->id, r->settings, &lacks, e) < 0)
         return -1;
+    LOG(START, NULL, F_STR("role", role_name(r)), F_SLICE("lacks", buf_slice(&lacks)));
     if (r->ops->blocking) {
         r->control_fd = CONTROL_FD;
         tell_ready(r, &lacks);
