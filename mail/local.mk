@@ -1,9 +1,17 @@
 # mail/: floor 2, the message itself; no I/O
 noinst_LIBRARIES += mail/libmail.a
 mail_libmail_a_SOURCES = \
-	mail/address.c mail/address.h \
-	mail/smtptext.c mail/smtptext.h \
-	mail/header.c mail/header.h \
 	mail/mime.c mail/mime.h \
-	mail/decode.c mail/decode.h \
-	mail/trace.c mail/trace.h
+	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
+	mail/base64.c mail/utf8.c mail/utf8.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_mime tests/unit/test_decode
+TESTS += tests/unit/test_mime tests/unit/test_decode
+tests_unit_test_mime_SOURCES = tests/unit/test_mime.c
+tests_unit_test_mime_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_mime_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_decode_SOURCES = tests/unit/test_decode.c
+tests_unit_test_decode_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_decode_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+endif
