@@ -231,10 +231,12 @@ void decode_transfer_finish(struct decode_transfer *d, struct buf *out)
         base64_tail(d, out);
     } else if (d->encoding == MIME_QP && d->held_n > 0) {
         /* "=" and "=CR" at the end are soft line breaks; blanks there were added on the way */
-        if (d->held[0] == '\r')
+        if (d->held[0] == '\r') {
+            blanks_put(d, out);
             octets_add(out, SLICE("\r"));
-        else if (d->held_n == 2 && d->held[1] != '\r')
+        } else if (d->held_n == 2 && d->held[1] != '\r') {
             octets_add(out, slice_of(d->held, 2));
+        }
     }
     d->held_n = 0;
     buf_free(&d->blanks);
