@@ -8,6 +8,7 @@
 #define MAIL_DECODE_H
 
 #include "common/utf8.h"
+#include "common/utf8.h" /* utf8_is_valid */
 #include "mail/mime.h"
 
 /* Transfer decoding in pieces (RFC 2045 6.7, 6.8). */

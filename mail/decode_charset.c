@@ -4,7 +4,7 @@
 
 #include "common/ascii.h"
 #include "mail/decode.h"
-#include "mail/utf8.h"
+#include "mail/text.h"
 
 #define NO_HANDLE ((iconv_t)-1)
 
@@ -181,14 +181,14 @@ static void convert(iconv_t cd, size_t unit, struct slice in, struct buf *out)
         int error = result == (size_t)-1 ? errno : 0;
 
         made = sizeof piece - room;
-        utf8_add(out, slice_of(piece, made));
+        text_add(out, slice_of(piece, made));
         if (error == 0 && before == 0)
             break; /* that was the flush of the converter's state */
         if (error == EILSEQ || error == EINVAL || (error != 0 && made == 0 && before == left)) {
             /* EINVAL: cut at the end. The last case: a converter that does not move must not hold us */
             size_t skip = error == EINVAL || unit > left ? left : unit;
 
-            utf8_add_cp(out, UTF8_REPLACEMENT);
+            text_add_cp(out, TEXT_REPLACEMENT);
             from += skip;
             left -= skip;
             if (before == 0)
@@ -211,7 +211,7 @@ void decode_charset(struct slice charset, struct slice in, struct buf *out)
         }
     }
     if (row == UTF8_ROW) {
-        utf8_add(out, in);
+        text_add(out, in);
         return;
     }
     for (size_t i = 0; i < in.n && !out->full;) {
@@ -219,9 +219,9 @@ void decode_charset(struct slice charset, struct slice in, struct buf *out)
 
         while (i < in.n && !ascii_is_8bit(in.p[i]))
             i++;
-        octets_add(out, slice_sub(in, from, i - from));
+        text_add_octets(out, slice_sub(in, from, i - from));
         if (i < in.n) {
-            utf8_add_cp(out, UTF8_REPLACEMENT);
+            text_add_cp(out, TEXT_REPLACEMENT);
             i++;
         }
     }

@@ -8,7 +8,7 @@
 #include "common/ascii.h"
 #include "common/mem.h"
 #include "mail/decode.h"
-#include "mail/utf8.h"
+#include "mail/text.h"
 
 /*
  * The library folds and normalises whole strings, at about a microsecond a call. Text falls into clusters: a
@@ -75,7 +75,7 @@ static void table_fill(uint32_t cp)
     uint8_t *made;
     char c[4];
 
-    folded = library_fold(slice_of(c, utf8_put(c, cp)), &made);
+    folded = library_fold(slice_of(c, utf8_encode(cp, c)), &made);
     f->joins_n = joins_before(cp) ? JOINS : 0;
     f->state = LONG;
     if (folded.n <= sizeof f->text) {
@@ -108,9 +108,9 @@ static size_t cluster_size(struct slice s, size_t n)
 {
     while (n < s.n && n < CLUSTER_MAX && ascii_is_8bit(s.p[n])) {
         uint32_t cp;
-        size_t more = utf8_next(s.p + n, s.n - n, &cp);
+        size_t more = text_next(s.p + n, s.n - n, &cp);
 
-        if (cp == UTF8_BAD || !joins(cp))
+        if (cp == TEXT_BAD || !joins(cp))
             break;
         n += more;
     }
@@ -150,9 +150,9 @@ void decode_fold(struct slice s, struct buf *out)
         s = slice_from(s, ascii_run(s, out));
         if (s.n == 0)
             break;
-        n = utf8_next(s.p, s.n, &cp);
-        if (cp == UTF8_BAD) {
-            utf8_add_cp(out, UTF8_REPLACEMENT);
+        n = text_next(s.p, s.n, &cp);
+        if (cp == TEXT_BAD) {
+            text_add_cp(out, TEXT_REPLACEMENT);
             s = slice_from(s, n);
             continue;
         }
@@ -163,7 +163,7 @@ void decode_fold(struct slice s, struct buf *out)
             n = cluster_size(s, n);
             folded = library_fold(slice_sub(s, 0, n), &made);
         }
-        utf8_add(out, folded);
+        text_add(out, folded);
         free(made);
         s = slice_from(s, n);
     }

@@ -2,7 +2,7 @@
 
 #include "common/ascii.h"
 #include "mail/decode.h"
-#include "mail/utf8.h"
+#include "mail/text.h"
 
 /*
  * RFC 2045 6.7 allows 76 columns. A longer run of blanks is taken for text, so that a piece of blanks without
@@ -42,11 +42,11 @@ static void base64_tail(struct decode_transfer *d, struct buf *out)
 
     if (d->have == 2) {
         octets[0] = (char)(d->bits >> 4);
-        octets_add(out, slice_of(octets, 1));
+        text_add_octets(out, slice_of(octets, 1));
     } else if (d->have == 3) {
         octets[0] = (char)(d->bits >> 10);
         octets[1] = (char)(d->bits >> 2);
-        octets_add(out, slice_of(octets, 2));
+        text_add_octets(out, slice_of(octets, 2));
     }
     d->have = 0;
     d->bits = 0;
@@ -69,7 +69,7 @@ static void base64_piece(struct decode_transfer *d, struct slice in, struct buf 
         uint8_t v;
 
         if (n == sizeof octets) {
-            octets_add(out, slice_of(octets, n));
+            text_add_octets(out, slice_of(octets, n));
             n = 0;
         }
         if (d->have == 0 && end - p >= 4) {
@@ -96,7 +96,7 @@ static void base64_piece(struct decode_transfer *d, struct slice in, struct buf 
             d->ended = true; /* elsewhere '=' is a wrong character as any other */
         }
     }
-    octets_add(out, slice_of(octets, n));
+    text_add_octets(out, slice_of(octets, n));
     if (d->ended)
         base64_tail(d, out);
 }
@@ -105,7 +105,7 @@ static void base64_piece(struct decode_transfer *d, struct slice in, struct buf 
 
 static void blanks_put(struct decode_transfer *d, struct buf *out)
 {
-    octets_add(out, buf_slice(&d->blanks));
+    text_add_octets(out, buf_slice(&d->blanks));
     buf_clear(&d->blanks);
 }
 
@@ -148,14 +148,14 @@ static bool qp_escape(struct decode_transfer *d, char c, struct buf *out)
     } else if (second != '\r' && ascii_hex(c) >= 0) {
         char octet = (char)(ascii_hex(second) << 4 | ascii_hex(c));
 
-        octets_add(out, slice_of(&octet, 1));
+        text_add_octets(out, slice_of(&octet, 1));
         d->held_n = 0;
         return true;
     }
     /* RFC 2045 6.7: a wrong escape is best shown as it is */
-    octets_add(out, SLICE("="));
+    text_add_octets(out, SLICE("="));
     blanks_put(d, out);
-    octets_add(out, slice_of(&second, second != '\0'));
+    text_add_octets(out, slice_of(&second, second != '\0'));
     d->held_n = 0;
     return false;
 }
@@ -170,7 +170,7 @@ static void qp_octet(struct decode_transfer *d, char c, struct buf *out)
         if (c == '\n')
             buf_clear(&d->blanks);
         blanks_put(d, out);
-        octets_add(out, SLICE("\r"));
+        text_add_octets(out, SLICE("\r"));
         d->held_n = 0;
     }
     if (c == ' ' || c == '\t') {
@@ -184,7 +184,7 @@ static void qp_octet(struct decode_transfer *d, char c, struct buf *out)
         if (c == '\n')
             buf_clear(&d->blanks); /* RFC 2045 6.7 (3): added on the way */
         blanks_put(d, out);
-        octets_add(out, slice_of(&c, 1));
+        text_add_octets(out, slice_of(&c, 1));
     }
 }
 
@@ -205,7 +205,7 @@ static void qp_piece(struct decode_transfer *d, struct slice in, struct buf *out
                 i++;
             if (i > from) {
                 blanks_put(d, out);
-                octets_add(out, slice_sub(in, from, i - from));
+                text_add_octets(out, slice_sub(in, from, i - from));
                 continue;
             }
         }
@@ -222,7 +222,7 @@ void decode_transfer(struct decode_transfer *d, struct slice in, struct buf *out
     else if (d->encoding == MIME_QP)
         qp_piece(d, in, out);
     else
-        octets_add(out, in);
+        text_add_octets(out, in);
 }
 
 void decode_transfer_finish(struct decode_transfer *d, struct buf *out)
@@ -233,9 +233,9 @@ void decode_transfer_finish(struct decode_transfer *d, struct buf *out)
         /* "=" and "=CR" at the end are soft line breaks; blanks there were added on the way */
         if (d->held[0] == '\r') {
             blanks_put(d, out);
-            octets_add(out, SLICE("\r"));
+            text_add_octets(out, SLICE("\r"));
         } else if (d->held_n == 2 && d->held[1] != '\r') {
-            octets_add(out, slice_of(d->held, 2));
+            text_add_octets(out, slice_of(d->held, 2));
         }
     }
     d->held_n = 0;

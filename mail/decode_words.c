@@ -2,7 +2,7 @@
 
 #include "common/ascii.h"
 #include "mail/decode.h"
-#include "mail/utf8.h"
+#include "mail/text.h"
 
 /* RFC 2047 2: 75 for the whole word; "=?utf-8?Q?" and "?=" are twelve of them */
 #define WORD_TEXT_MAX 63
@@ -105,12 +105,12 @@ void decode_words(struct slice value, struct buf *out)
         size_t plain = next < 0 ? rest.n : (size_t)next;
 
         if (plain > 0) {
-            utf8_add(out, slice_sub(rest, 0, plain));
+            text_add(out, slice_sub(rest, 0, plain));
             i += plain;
             continue;
         }
         if (!word_at(rest, &w)) {
-            utf8_add(out, SLICE("=?"));
+            text_add(out, SLICE("=?"));
             i += 2;
             continue;
         }
@@ -186,7 +186,7 @@ static size_t word_fill(struct slice s, bool is_base64)
 
     while (n < s.n) {
         uint32_t cp;
-        size_t more = n + utf8_next(s.p + n, s.n - n, &cp);
+        size_t more = n + text_next(s.p + n, s.n - n, &cp);
         size_t size = is_base64 ? (more + 2) / 3 * 4 : q_size(slice_sub(s, 0, more));
 
         if (size > WORD_TEXT_MAX)
@@ -222,7 +222,7 @@ void decode_words_encode(struct slice utf8, struct buf *out)
     size_t first = SIZE_MAX, last = 0, i = 0;
     struct slice s;
 
-    utf8_add(&whole, utf8); /* well-formed from here on */
+    text_add(&whole, utf8); /* well-formed from here on */
     s = buf_slice(&whole);
     /* one run from the first token that needs it to the last: blanks between encoded words would be lost */
     while (i < s.n) {

@@ -1,9 +1,14 @@
 # mail/: floor 2, the message itself; no I/O
 noinst_LIBRARIES += mail/libmail.a
 mail_libmail_a_SOURCES = \
+	mail/address.c mail/address.h \
+	mail/smtptext.c mail/smtptext.h \
+	mail/header.c mail/header.h mail/header_address.c mail/header_date.c mail/header_lex.c mail/header_lex.h \
+	mail/header_param.c mail/header_subject.c \
 	mail/mime.c mail/mime.h \
 	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
-	mail/base64.c mail/utf8.c mail/utf8.h
+	mail/base64.c mail/text.c mail/text.h \
+	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_mime tests/unit/test_decode

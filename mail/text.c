@@ -1,9 +1,8 @@
-#include "mail/utf8.h"
+#include "mail/text.h"
 
 #include <string.h>
 
-#include "common/ascii.h"
-#include "mail/decode.h"
+#include "common/utf8.h"
 
 /* RFC 3629 4: the second octet's range depends on the first; the others are 80..BF */
 static size_t lead(unsigned char c, unsigned char *low, unsigned char *high)
@@ -30,7 +29,7 @@ static size_t lead(unsigned char c, unsigned char *low, unsigned char *high)
     return 4;
 }
 
-size_t utf8_next(const char *p, size_t n, uint32_t *cp)
+size_t text_next(const char *p, size_t n, uint32_t *cp)
 {
     const unsigned char *u = (const unsigned char *)p;
     unsigned char low, high;
@@ -41,7 +40,7 @@ size_t utf8_next(const char *p, size_t n, uint32_t *cp)
         *cp = u[0];
         return 1;
     }
-    *cp = UTF8_BAD;
+    *cp = TEXT_BAD;
     len = lead(u[0], &low, &high);
     if (len == 0)
         return 1;
@@ -57,22 +56,7 @@ size_t utf8_next(const char *p, size_t n, uint32_t *cp)
     return len;
 }
 
-size_t utf8_put(char *to, uint32_t cp)
-{
-    static const unsigned char marks[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-
-    if (n == 1) {
-        to[0] = (char)cp;
-        return 1;
-    }
-    for (size_t i = n - 1; i > 0; i--, cp >>= 6)
-        to[i] = (char)(0x80 | (cp & 0x3f));
-    to[0] = (char)(marks[n] | cp);
-    return n;
-}
-
-void octets_add(struct buf *out, struct slice s)
+void text_add_octets(struct buf *out, struct slice s)
 {
     size_t left = out->cap > out->n ? out->cap - out->n : 0;
     bool is_more = s.n > left;
@@ -99,8 +83,8 @@ static size_t valid_prefix(struct slice s)
                 continue;
             }
         }
-        n = utf8_next(s.p + i, s.n - i, &cp);
-        if (cp == UTF8_BAD)
+        n = text_next(s.p + i, s.n - i, &cp);
+        if (cp == TEXT_BAD)
             break;
         i += n;
     }
@@ -122,7 +106,7 @@ static void add_valid(struct buf *out, struct slice s)
     out->full = true;
 }
 
-void utf8_add(struct buf *out, struct slice s)
+void text_add(struct buf *out, struct slice s)
 {
     while (s.n > 0 && !out->full) {
         size_t n = valid_prefix(s);
@@ -132,19 +116,14 @@ void utf8_add(struct buf *out, struct slice s)
         s = slice_from(s, n);
         if (s.n == 0)
             break;
-        s = slice_from(s, utf8_next(s.p, s.n, &cp));
-        utf8_add_cp(out, UTF8_REPLACEMENT);
+        s = slice_from(s, text_next(s.p, s.n, &cp));
+        text_add_cp(out, TEXT_REPLACEMENT);
     }
 }
 
-void utf8_add_cp(struct buf *out, uint32_t cp)
+void text_add_cp(struct buf *out, uint32_t cp)
 {
     char c[4];
 
-    buf_add(out, slice_of(c, utf8_put(c, cp)));
-}
-
-bool utf8_is_valid(struct slice s)
-{
-    return valid_prefix(s) == s.n;
+    buf_add(out, slice_of(c, utf8_encode(cp, c)));
 }
