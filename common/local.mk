@@ -11,3 +11,11 @@ common_libcommon_a_SOURCES = \
 	common/log.c common/log.h \
 	common/fs.c common/fs.h \
 	common/id.c common/id.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_slice
+TESTS += tests/unit/test_slice
+tests_unit_test_slice_SOURCES = tests/unit/test_slice.c
+tests_unit_test_slice_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_slice_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/ascii.h"
-#include "mail/decode.h"
+#include "common/utf8.h"
 
 #define LABEL_MAX 63 /* RFC 1035 2.3.4 */
 

@@ -207,9 +207,7 @@ static void read_at(struct reader *r)
     if (!r->angle)
         buf_add_char(&r->phrase, '@');
     r->gap = false;
-    if (r->closed)
-        return;
-    if (!in_route && r->has_at) {
+    if (!in_route && (r->has_at || r->closed)) {
         /* two of them: whoever guesses which domain counts can be fooled */
         if (r->angle)
             r->skip = true;

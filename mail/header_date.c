@@ -172,8 +172,8 @@ void header_date_format(struct buf *out, int64_t utc, int zone_minutes)
         second += 86400;
         days--;
     }
-    /* 365.2425 days a year never leads too far; then at most a year is missing */
-    year = 1970 + (days * 400) / 146097 - 1;
+    /* by 365.2425 days a year, with room for leap days and for division towards zero: never too far */
+    year = 1970 + (days * 400) / 146097 - 2;
     year = year < 1 ? 1 : year;
     while (year < 9999 && days_of(year + 1, 1, 1) <= days)
         year++;

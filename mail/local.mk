@@ -11,8 +11,22 @@ mail_libmail_a_SOURCES = \
 	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_mime tests/unit/test_decode
-TESTS += tests/unit/test_mime tests/unit/test_decode
+MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
+	tests/unit/test_mime tests/unit/test_decode
+check_PROGRAMS += $(MAIL_TESTS)
+TESTS += $(MAIL_TESTS)
+tests_unit_test_address_SOURCES = tests/unit/test_address.c
+tests_unit_test_address_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_address_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_smtptext_SOURCES = tests/unit/test_smtptext.c
+tests_unit_test_smtptext_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_smtptext_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_trace_SOURCES = tests/unit/test_trace.c
+tests_unit_test_trace_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_trace_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_header_SOURCES = tests/unit/test_header.c
+tests_unit_test_header_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_header_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_mime_SOURCES = tests/unit/test_mime.c
 tests_unit_test_mime_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mime_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
