@@ -33,10 +33,17 @@ size_t header_size(struct slice text);
 /* The first field of that name (ASCII case-blind). */
 bool header_find(struct slice text, struct slice name, struct header_field *field);
 
-/* Value unfolded (RFC 5322 2.2.3): line ends before blanks taken out, outer blanks trimmed. NUL becomes 0x80. */
+/*
+ * Value unfolded (RFC 5322 2.2.3), a copy in the arena: line ends before blanks taken out, other CR and LF become
+ * blanks, outer blanks trimmed. NUL becomes 0x80.
+ */
 struct slice header_unfold(struct slice value, struct arena *arena);
 
-/* An address as the IMAP ENVELOPE wants it (RFC 3501 7.4.2), unfolded, comments taken out. */
+/*
+ * An address as the IMAP ENVELOPE wants it (RFC 3501 7.4.2), unfolded, comments taken out; no CR, LF or NUL in it.
+ * "a@b (Name)" has the name of its comment. "root" has an empty domain, words without an address are a name with
+ * local part and domain empty.
+ */
 struct header_address {
     struct header_address *next;
     struct slice name;    /* display name, quotes off, encoded words as they are; p == NULL: none */
@@ -46,7 +53,8 @@ struct header_address {
 };
 
 /*
- * An address-list, groups included, tolerant as the field is: what cannot be read is skipped to the next comma.
+ * An address-list, groups included, tolerant as the field is: what cannot be read is skipped to the next comma
+ * (two bare '@' in an address as well: nobody shall guess which domain counts).
  * Linear in the value; at most 10,000 addresses. NULL if there is none, or the arena is used up.
  */
 struct header_address *header_addresses(struct slice value, struct arena *arena);
@@ -54,7 +62,7 @@ struct header_address *header_addresses(struct slice value, struct arena *arena)
 /* Text with comments taken out and quoted strings opened, blanks folded to one: for ids and tokens. */
 struct slice header_tokens(struct slice value, struct arena *arena);
 
-/* Message ids ("<..>") in a value one after the other: *rest moves on; false when there is none left. */
+/* Message ids ("<..>", brackets included) in a value one after the other: *rest moves on; false at the end. */
 bool header_msgid_next(struct slice *rest, struct slice *id);
 
 /*

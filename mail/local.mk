@@ -3,7 +3,34 @@ noinst_LIBRARIES += mail/libmail.a
 mail_libmail_a_SOURCES = \
 	mail/address.c mail/address.h \
 	mail/smtptext.c mail/smtptext.h \
-	mail/header.c mail/header.h \
+	mail/header.c mail/header.h mail/header_address.c mail/header_date.c mail/header_lex.c mail/header_lex.h \
+	mail/header_param.c mail/header_subject.c \
 	mail/mime.c mail/mime.h \
-	mail/decode.c mail/decode.h \
+	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
+	mail/base64.c mail/text.c mail/text.h \
 	mail/trace.c mail/trace.h
+
+if HAVE_CMOCKA
+MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
+	tests/unit/test_mime tests/unit/test_decode
+check_PROGRAMS += $(MAIL_TESTS)
+TESTS += $(MAIL_TESTS)
+tests_unit_test_address_SOURCES = tests/unit/test_address.c
+tests_unit_test_address_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_address_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_smtptext_SOURCES = tests/unit/test_smtptext.c
+tests_unit_test_smtptext_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_smtptext_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_trace_SOURCES = tests/unit/test_trace.c
+tests_unit_test_trace_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_trace_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_header_SOURCES = tests/unit/test_header.c
+tests_unit_test_header_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_header_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_mime_SOURCES = tests/unit/test_mime.c
+tests_unit_test_mime_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_mime_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_decode_SOURCES = tests/unit/test_decode.c
+tests_unit_test_decode_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_decode_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+endif

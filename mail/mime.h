@@ -5,6 +5,9 @@
  * Iterative: depth 100, 10,000 parts; what lies deeper is one opaque application/octet-stream part. Offsets are in
  * octets of the text as it lies in the file. Lines and sizes count as IMAP wants them, that is with CRLF line ends:
  * for a file with bare LF `*_crlf` differs from the octets in the file.
+ *
+ * A MIME_MULTIPART has a child at least: one without boundary, or whose boundary never comes, is MIME_SINGLE and
+ * text/plain. The part number MIME_PARTS_MAX is opaque and takes the whole rest of the text.
  */
 #ifndef MAIL_MIME_H
 #define MAIL_MIME_H
@@ -22,8 +25,8 @@ enum mime_kind {
 
 struct mime_part {
     uint8_t kind;
-    uint8_t depth;
-    uint8_t is_opaque;     /* beyond the limits: shown as application/octet-stream */
+    uint8_t depth;         /* 0 for the message itself, MIME_DEPTH_MAX at most */
+    uint8_t is_opaque;     /* beyond the limits, or an encoded message/rfc822: shown as application/octet-stream */
     uint8_t in_digest;     /* default type is message/rfc822 (RFC 2046 5.1.5) */
     uint32_t parent;       /* index; the root is its own parent */
     uint32_t next;         /* index of the next sibling, 0 for none */
@@ -35,7 +38,7 @@ struct mime_part {
     uint64_t body_len;     /* octets; the CRLF before the next boundary is not part of it */
     uint64_t header_crlf;  /* header_len with every line end as CRLF */
     uint64_t body_crlf;    /* body_len likewise */
-    uint32_t body_lines;
+    uint32_t body_lines;   /* line ends in the body */
 };
 
 struct mime_tree {

@@ -53,9 +53,12 @@ void worker_usage(struct worker *w, uint64_t added, uint64_t removed, uint64_t m
 bool worker_has_room(const struct worker *w, uint64_t octets);
 void worker_quota(const struct worker *w, uint64_t *limit, uint64_t *used);
 
-/* Runs the worker in the spawner's child until its channel closes; returns the exit status. channel: to the parent.
- * mail_dir and state_dir: fds of the user's folders. Applies the sandbox before anything else. */
-int worker_main(const struct worker_ops *ops, const struct settings *settings, const char *protocol, int channel, int mail_dir,
-    int state_dir, struct slice user);
+struct sandbox_filter;
+/*
+ * Runs the worker in the spawner's child until its channel closes; returns the exit status. `sandbox`: its row, entered
+ * before anything else, with the filter made for it. channel: to the parent; mail_dir and state_dir: the user's folders.
+ */
+int worker_main(const struct worker_ops *ops, const struct settings *settings, unsigned sandbox,
+    const struct sandbox_filter *filter, int channel, int mail_dir, int state_dir, struct slice user);
 
 #endif
