@@ -10,14 +10,11 @@ common_libcommon_a_SOURCES = \
 	common/err.c common/err.h \
 	common/log.c common/log.h \
 	common/fs.c common/fs.h \
-<<<<<<< HEAD
 	common/id.c common/id.h \
 	common/ipc.c common/ipc.h \
 	common/hmap.c common/hmap.h \
 	common/role.c common/role.h common/sandbox.c common/sandbox.h common/sandbox_calls.c common/sandbox_calls.h \
 	common/wiring.c common/wiring.h
-=======
-	common/id.c common/id.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_slice
@@ -26,4 +23,3 @@ tests_unit_test_slice_SOURCES = tests/unit/test_slice.c
 tests_unit_test_slice_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_slice_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
->>>>>>> mail1
