@@ -446,15 +446,25 @@ void ipc_send(struct ipc *ch, struct ipc_out *out)
     ch->last = &q->next;
 }
 
-bool ipc_peer(const struct ipc *ch, uid_t *uid, gid_t *gid, pid_t *pid)
+bool ipc_peer_is_admin(int fd, gid_t admin_group)
 {
     struct ucred cred;
     socklen_t n = sizeof cred;
+    gid_t groups[256];
 
-    if (getsockopt(ch->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
         return false;
-    *uid = cred.uid;
-    *gid = cred.gid;
-    *pid = cred.pid;
-    return true;
+    if (cred.uid == 0 || cred.uid == geteuid())
+        return true;
+    if (admin_group == (gid_t)-1)
+        return false;
+    if (cred.gid == admin_group)
+        return true;
+    n = sizeof groups; /* somebody in more groups than that asks as root */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &n) < 0)
+        return false;
+    for (size_t i = 0; i < n / sizeof *groups; i++)
+        if (groups[i] == admin_group)
+            return true;
+    return false;
 }

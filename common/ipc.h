@@ -142,8 +142,11 @@ const char *ipc_name(const struct ipc *ch);
 void ipc_send(struct ipc *ch, struct ipc_out *out);
 /* Handles what already waits in the socket now, before anything else (tickets before takes). */
 void ipc_drain(struct ipc *ch);
-/* Credentials of the peer (SO_PEERCRED). */
-bool ipc_peer(const struct ipc *ch, uid_t *uid, gid_t *gid, pid_t *pid);
+/*
+ * Who is at the other end of a control socket (SO_PEERCRED, SO_PEERGROUPS): root, our own uid, or a member of the group
+ * that may administer ((gid_t)-1: there is none).
+ */
+bool ipc_peer_is_admin(int fd, gid_t admin_group);
 
 /* --- blocking (deliver, spawner, the postamt command, start of a role) --- */
 /* 1 a message, 0 end of file, -1 error or malformed (errno EBADMSG). `store` holds the octets `in` points into. */

@@ -27,7 +27,7 @@ static const struct call_group groups[] = {
             SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2),
             SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(getsockopt),
             SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(pipe2),
-            SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(prlimit64), SCMP_SYS(getrusage),
+            SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(getrusage),
             SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
     {CALLS_ACCEPT, {SCMP_SYS(accept4)}},
     {CALLS_READ,
@@ -61,7 +61,7 @@ static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
     if (!ALLOW(ctx, mmap, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
         !ALLOW(ctx, mprotect, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
         !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONREAD)) || !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONBIO)) ||
-        !ALLOW(ctx, socketpair, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)))
+        !ALLOW(ctx, prlimit64, 1, SCMP_A0(SCMP_CMP_EQ, 0)) || !ALLOW(ctx, socketpair, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)))
         return -1;
     for (size_t i = 0; i < sizeof fcntls / sizeof *fcntls; i++)
         if (!ALLOW(ctx, fcntl, 1, SCMP_A1(SCMP_CMP_EQ, (uint64_t)fcntls[i])))

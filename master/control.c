@@ -101,43 +101,16 @@ static bool on_request(void *ctx, struct ipc *ch, struct ipc_in *in)
     return true;
 }
 
-static bool is_admin(int fd)
-{
-    struct ucred cred;
-    socklen_t n = sizeof cred;
-    struct group *gr;
-    gid_t *groups;
-    bool yes;
-    int count = 0;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
-        return false;
-    if (cred.uid == 0 || cred.uid == geteuid())
-        return true;
-    gr = getgrnam("postamt");
-    if (!gr)
-        return false;
-    yes = cred.gid == gr->gr_gid;
-    /* supplementary groups of the peer (SO_PEERGROUPS) */
-    n = 65536 * sizeof *groups;
-    groups = mem_alloc(n);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &n) == 0)
-        count = (int)(n / sizeof *groups);
-    for (int i = 0; i < count; i++)
-        yes |= groups[i] == gr->gr_gid;
-    free(groups);
-    return yes;
-}
-
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
     struct master *m = arg;
+    struct group *gr = getgrnam("postamt");
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     (void)what;
     if (client < 0)
         return;
-    if (!is_admin(client)) {
+    if (!ipc_peer_is_admin(client, gr ? gr->gr_gid : (gid_t)-1)) {
         LOG(ATTACK, NULL, F_STR("what", "control socket used by a user who is not in group postamt"));
         close(client);
         return;

@@ -49,8 +49,7 @@ int spawner_prepare(struct role *r, struct err *e)
     if (sigaction(SIGCHLD, &act, NULL) < 0 || sigprocmask(SIG_BLOCK, &chld, NULL) < 0)
         return err_errno(e, "SIGCHLD");
     decode_preload();
-    store_init();
-    return 0;
+    return store_init(e);
 }
 
 /* The user's folders, made if missing. 0, or -1 with the error and nothing open. */
