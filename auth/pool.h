@@ -1,0 +1,25 @@
+/*
+ * pool: threads for what hashes passwords, so that authd's loop never waits.
+ *
+ * A job runs work() in a thread, then done() in the loop. At most `waiting_max` jobs wait; one more is refused: 128 MiB
+ * of scrypt or 30 ms of yescrypt a try must not become a queue of minutes (security.md 4.3).
+ */
+#ifndef AUTH_POOL_H
+#define AUTH_POOL_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+struct pool;
+
+struct pool_job {
+    struct pool_job *next;
+    void (*work)(struct pool_job *job); /* in a thread */
+    void (*done)(struct pool_job *job); /* in the loop; may free the job */
+};
+
+struct pool *pool_new(struct event_base *base, unsigned threads, unsigned waiting_max);
+/* False: too many wait. The job is the pool's until done() is called. */
+bool pool_submit(struct pool *p, struct pool_job *job);
+
+#endif
