@@ -10,14 +10,11 @@ common_libcommon_a_SOURCES = \
 	common/err.c common/err.h \
 	common/log.c common/log.h \
 	common/fs.c common/fs.h \
-<<<<<<< HEAD
 	common/id.c common/id.h \
 	common/ipc.c common/ipc.h \
 	common/hmap.c common/hmap.h \
 	common/role.c common/role.h common/sandbox.c common/sandbox.h common/sandbox_calls.c common/sandbox_calls.h \
 	common/wiring.c common/wiring.h
-=======
-	common/id.c common/id.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_slice
@@ -26,4 +23,21 @@ tests_unit_test_slice_SOURCES = tests/unit/test_slice.c
 tests_unit_test_slice_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_slice_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
->>>>>>> mail1
+
+common_libcommon_a_SOURCES += \
+	common/settings.c common/settings.h \
+	common/settings_scan.c common/settings_scan.h \
+	common/settings_show.c \
+	common/settings_table.c common/settings_table.h \
+	common/settings_value.c
+
+dist_man_MANS += man/postamt.conf.5
+EXTRA_DIST += etc/postamt.conf.example
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_settings
+TESTS += tests/unit/test_settings
+tests_unit_test_settings_SOURCES = tests/unit/test_settings.c
+tests_unit_test_settings_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_settings_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif
