@@ -3,7 +3,8 @@
  *
  * Per address (/32, /64) 10 a minute and 50 a day, three times that per /24 (/48); per user 20 an hour over all
  * addresses; different wrong passwords count, the same one again does not (clients.md 17); an address with a fresh good
- * login of that user is never held back. Loopback is exempt unless told otherwise. No I/O; time is handed in.
+ * login (a day) of that user is never held back. Loopback is exempt unless told otherwise. No I/O; time is handed in.
+ * Without password (SCRAM never shows it) each failure counts. One thread at a time.
  */
 #ifndef AUTH_THROTTLE_H
 #define AUTH_THROTTLE_H

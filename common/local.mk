@@ -23,3 +23,21 @@ tests_unit_test_slice_SOURCES = tests/unit/test_slice.c
 tests_unit_test_slice_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_slice_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+
+common_libcommon_a_SOURCES += \
+	common/settings.c common/settings.h \
+	common/settings_scan.c common/settings_scan.h \
+	common/settings_show.c \
+	common/settings_table.c common/settings_table.h \
+	common/settings_value.c
+
+dist_man_MANS += man/postamt.conf.5
+EXTRA_DIST += etc/postamt.conf.example
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_settings
+TESTS += tests/unit/test_settings
+tests_unit_test_settings_SOURCES = tests/unit/test_settings.c
+tests_unit_test_settings_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_settings_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif
