@@ -259,6 +259,11 @@ int fs_lock(int fd, bool exclusive)
     return rc;
 }
 
+int fs_try_lock(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
 int fs_unlock(int fd)
 {
     return flock(fd, LOCK_UN);

@@ -48,6 +48,8 @@ int fs_load(int dir, const char *name, struct buf *out, size_t cap);
 
 /* flock(2) on an open folder; the kernel lets it go when the holder dies. */
 int fs_lock(int fd, bool exclusive);
+/* Exclusive, without waiting: EWOULDBLOCK when somebody else has it. */
+int fs_try_lock(int fd);
 int fs_unlock(int fd);
 
 /* True for NFS, SMB and other file systems on which locks and links are not what we need; *name tells which. */

@@ -41,3 +41,13 @@ tests_unit_test_settings_SOURCES = tests/unit/test_settings.c
 tests_unit_test_settings_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_settings_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+
+common_libcommon_a_SOURCES += common/kv.c common/kv.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_kv
+TESTS += tests/unit/test_kv
+tests_unit_test_kv_SOURCES = tests/unit/test_kv.c
+tests_unit_test_kv_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_kv_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif
