@@ -1,0 +1,2 @@
+int tls_tests_run(void);
+int tls_tests_run(void) { return 0; }
