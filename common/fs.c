@@ -208,6 +208,38 @@ int fs_unlink(int dir, const char *name)
     return unlinkat(dir, name, 0);
 }
 
+int fs_mkdir(int dir, const char *name)
+{
+    return mkdirat(dir, name, 0700);
+}
+
+int fs_rmdir(int dir, const char *name)
+{
+    return unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+int fs_stat(int dir, const char *name, struct stat *st)
+{
+    return fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+DIR *fs_list(int dir)
+{
+    int fd = fs_open_dir(dir, ".");
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+
+    if (fd >= 0 && !list)
+        close(fd);
+    return list;
+}
+
+int fs_set_mtime(int fd, int64_t seconds)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)seconds}};
+
+    return futimens(fd, times);
+}
+
 int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content, mode_t mode,
     bool sync)
 {

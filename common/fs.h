@@ -8,6 +8,7 @@
 #ifndef COMMON_FS_H
 #define COMMON_FS_H
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include "common/buf.h"
@@ -36,6 +37,14 @@ int fs_rename(int from_dir, const char *from, int to_dir, const char *to);
 /* Fails with EEXIST instead of replacing. */
 int fs_rename_new(int from_dir, const char *from, int to_dir, const char *to);
 int fs_unlink(int dir, const char *name);
+int fs_mkdir(int dir, const char *name);
+int fs_rmdir(int dir, const char *name);
+/* What is there itself: a symbolic link is not followed. */
+int fs_stat(int dir, const char *name, struct stat *st);
+/* For readdir, from the start whatever others read from the same fd; NULL on failure. closedir ends it. */
+DIR *fs_list(int dir);
+/* Modification time of an open file, seconds since 1970. */
+int fs_set_mtime(int fd, int64_t seconds);
 
 /*
  * A small file of ours, whole: written as `staging` in staging_dir, synced, renamed to name in dir, dir synced.

@@ -14,6 +14,10 @@
 
 struct account;
 
+/* Once in a process, before the sandbox: learns the kernel's boot id (an index of another boot is not believed).
+ * Without it, or when it fails, every index of another process counts as another boot's. */
+int store_init(struct err *e);
+
 /*
  * "domain/local part" as a relative path below mail/ and state/ for a normalised address (lower case): octets outside
  * [a-z0-9_+=.@-] and a leading dot become %XX. ERR_NO_USER if it cannot be.

@@ -1,4 +1,30 @@
 # store/: floor 3, the Maildir
 noinst_LIBRARIES += store/libstore.a
-LIBS_STORE = store/libstore.a $(LIBS_MAIL)
-store_libstore_a_SOURCES =
+LIBS_STORE = store/libstore.a $(LIBS_MAIL) $(UNISTRING_LIBS)
+store_libstore_a_SOURCES = \
+	store/account.c store/account.h store/account_priv.h \
+	store/boxes.c \
+	store/delivery.c store/delivery.h \
+	store/folder.c store/folder.h \
+	store/meta.c store/meta.h \
+	store/name.c store/name.h \
+	store/smallfiles.c
+
+if HAVE_CMOCKA
+STORE_TESTS = \
+	tests/unit/test_store_name \
+	tests/unit/test_folder \
+	tests/unit/test_delivery
+check_PROGRAMS += $(STORE_TESTS)
+TESTS += $(STORE_TESTS)
+STORE_TEST_LIBS = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_store_name_SOURCES = tests/unit/test_store_name.c
+tests_unit_test_store_name_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_store_name_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
+tests_unit_test_folder_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_folder_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_delivery_SOURCES = tests/unit/test_delivery.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_delivery_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
+endif

@@ -47,6 +47,8 @@ bool name_parse(struct slice text, uint32_t uidvalidity, struct name *out);
  */
 bool name_write(struct buf *out, struct slice base, uint64_t size, uint64_t size_crlf, int64_t saved, uint32_t uid,
     uint32_t uidvalidity, uint32_t flags);
+/* The unique part without the ".c<digits>" that COPY adds: the same for all copies of a message. */
+struct slice name_origin(struct slice unique);
 /* The same base with other flags. */
 bool name_write_flags(struct buf *out, struct slice base, uint32_t flags);
 

@@ -1,0 +1,38 @@
+/*
+ * meta: the file `postamt-mailbox`, the durable part of a mailbox' numbering.
+ *
+ *     postamt-mailbox 1
+ *     uidvalidity 1760000000
+ *     id 0123456789abcdef0123456789abcdef
+ *     uidnext 1025
+ *     modseq 1025
+ *
+ * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks
+ * of META_BLOCK, so that a number costs a durable write only once in so many.
+ */
+#ifndef STORE_META_H
+#define STORE_META_H
+
+#include "common/buf.h"
+#include "common/err.h"
+
+#define META_FILE "postamt-mailbox"
+#define META_BLOCK 1024
+
+struct meta {
+    uint32_t uidvalidity;
+    char id[33];
+    uint64_t uidnext; /* at most 2^32: then UIDs are used up */
+    uint64_t modseq;
+};
+
+/* Fresh: new id, ceilings 1. */
+void meta_init(struct meta *m, uint32_t uidvalidity);
+bool meta_parse(struct slice text, struct meta *out);
+void meta_format(const struct meta *m, struct buf *out);
+/* 1: loaded, 0: there is none; ERR_CORRUPT for a damaged one, which is never overwritten. */
+int meta_load(int dir, struct meta *out, struct err *e);
+/* Durable when it returns. */
+int meta_store(int state_dir, int dir, const struct meta *m, struct err *e);
+
+#endif
