@@ -50,6 +50,7 @@ TESTS += tests/unit/test_kv
 tests_unit_test_kv_SOURCES = tests/unit/test_kv.c
 tests_unit_test_kv_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_kv_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif
 # streams and TLS
 common_libcommon_a_SOURCES += \
 	common/tls.c common/tls_cert.c common/tls.h common/tls_internal.h \

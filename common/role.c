@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -404,8 +405,8 @@ int role_main(int argc, char **argv, const struct role_ops *const *list)
     }
     r->ops = find_ops(list, name);
     if (!r->ops) {
-        static const char usage[] = "This program is started by postamtd; see postamtd(8).\n";
-        return write(STDERR_FILENO, usage, sizeof usage - 1) > 0 ? 64 : 64;
+        fputs("This program is started by postamtd; see postamtd(8).\n", stderr);
+        return 64;
     }
     r->instance = (unsigned)instance;
     r->control_fd = -1;

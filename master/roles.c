@@ -175,7 +175,7 @@ static int spawn(struct child *c, int control, int log)
     const struct role_row *row = &role_rows[c->id];
     char *path = mem_printf("%s/%s", c->m->libexec_dir, row->program);
     char *instance = mem_printf("%u", c->instance);
-    char *argv[] = {path, "--role", (char *)(uintptr_t)row->name, "--instance", instance, NULL};
+    const char *argv[] = {path, "--role", row->name, "--instance", instance, NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
     sigset_t none, standard;
@@ -191,7 +191,7 @@ static int spawn(struct child *c, int control, int log)
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &standard);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    rc = posix_spawn(&c->pid, path, &files, &attr, argv, environ);
+    rc = posix_spawn(&c->pid, path, &files, &attr, (char **)(uintptr_t)argv, environ);
     if (rc != 0) {
         LOG(ROLE_FAILED, NULL, F_STR("role", row->name), F_STR("program", path), F_STR("error", strerror(rc)));
         c->pid = 0;
