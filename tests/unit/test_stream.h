@@ -1,4 +1,5 @@
-/* What the stream tests share: one end is a stream that writes down what happens to it, the other a plain fd. */
+/* What the stream tests share: one end is a stream that writes down what happens to it, the other a plain fd.
+ */
 #ifndef TEST_STREAM_H
 #define TEST_STREAM_H
 
