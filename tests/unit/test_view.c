@@ -232,8 +232,7 @@ static void very_many(void **state)
     bool changed;
 
     for (int i = 0; i < 5000; i++)
-        assert_int_equal(
-            mailbox_flag(w->m, 2, i & 1 ? FLAGS_REMOVE : FLAGS_ADD, FLAG_SEEN, &changed, &e), 0);
+        assert_int_equal(mailbox_flag(w->m, 2, i & 1 ? FLAGS_REMOVE : FLAGS_ADD, FLAG_SEEN, &changed, &e), 0);
     change(w->m, 4, FLAG_SEEN);
     expunge(w->m, (uint32_t[]){1, 5}, 2);
     expect(v, true, "-5(5) -1(1) f1(2:0) f3(4:1) ");
