@@ -3,18 +3,33 @@ noinst_LIBRARIES += store/libstore.a
 LIBS_STORE = store/libstore.a $(LIBS_MAIL) $(UNISTRING_LIBS)
 store_libstore_a_SOURCES = \
 	store/account.c store/account.h store/account_priv.h \
+	store/append.c \
+	store/assign.c \
+	store/body.c \
 	store/boxes.c \
+	store/change.c \
+	store/copy.c \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
+	store/index.c store/index.h \
+	store/keywords.c \
+	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
 	store/meta.c store/meta.h \
 	store/name.c store/name.h \
-	store/smallfiles.c
+	store/numbers.c \
+	store/rename.c \
+	store/scan.c \
+	store/smallfiles.c \
+	store/text.c store/text.h \
+	store/view.c store/view.h
 
 if HAVE_CMOCKA
 STORE_TESTS = \
 	tests/unit/test_store_name \
 	tests/unit/test_folder \
-	tests/unit/test_delivery
+	tests/unit/test_delivery \
+	tests/unit/test_mailbox \
+	tests/unit/test_view
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 STORE_TEST_LIBS = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS) $(CMOCKA_LIBS)
@@ -27,4 +42,10 @@ tests_unit_test_folder_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_delivery_SOURCES = tests/unit/test_delivery.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_delivery_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_mailbox_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)
 endif

@@ -22,13 +22,13 @@ struct message {
     uint32_t uid;
     uint32_t flags;
     uint64_t modseq;
-    uint64_t size;       /* octets in the file */
+    uint64_t size;       /* octets in the file; 0: not known yet */
     uint64_t size_crlf;  /* RFC822.SIZE; 0: not known yet, ask mailbox_size() */
-    int64_t received;    /* INTERNALDATE, seconds (mtime of the file) */
+    int64_t received;    /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
     int64_t saved;       /* SAVEDATE from D=; 0: not known */
-    char *file;          /* name in cur/ (in new/ for a mailbox opened read only) */
-    bool in_new;
-    bool recent;         /* no session has been told \Recent yet */
+    char *file;          /* name in cur/ */
+    bool unnamed;        /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
+    bool recent;         /* came from new/, and no session has been told \Recent yet */
 };
 
 /* Shared: a second open of the same name in this account gives the same object, one reference more. */
@@ -36,6 +36,7 @@ struct mailbox *mailbox_open(struct account *a, struct slice name, struct err *e
 void mailbox_close(struct mailbox *m);
 struct slice mailbox_name(const struct mailbox *m);
 
+/* May change while the mailbox is open, when all UIDs were used up: the session says BYE then. */
 uint32_t mailbox_uidvalidity(const struct mailbox *m);
 uint32_t mailbox_uidnext(const struct mailbox *m);
 uint64_t mailbox_highestmodseq(const struct mailbox *m);
@@ -63,6 +64,8 @@ struct mailbox_expunged {
 };
 size_t mailbox_expunged_since(const struct mailbox *m, uint64_t since, const struct mailbox_expunged **out, bool *complete);
 
+/* INTERNALDATE in seconds: a stat for the first time. */
+int mailbox_received(struct mailbox *m, uint32_t uid, int64_t *seconds, struct err *e);
 /* RFC822.SIZE: from W= or S=; a foreign file without is read and counted once. */
 int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *e);
 /*
@@ -82,6 +85,9 @@ int mailbox_flag(struct mailbox *m, uint32_t uid, enum flag_change how, uint32_t
 /* Flag changes since the last sync become durable: fsync of cur/. Due within a second of the first change. */
 bool mailbox_needs_sync(const struct mailbox *m);
 int mailbox_sync(struct mailbox *m, struct err *e);
+
+/* In idle time: gives up to `most` names that have none yet their U=; true while there are more. */
+bool mailbox_adopt_step(struct mailbox *m, size_t most);
 
 /* Deletes these UIDs (ascending): unlink each, one fsync of cur/. *gone: how many were there. */
 int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e);

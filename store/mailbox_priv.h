@@ -1,0 +1,168 @@
+/*
+ * mailbox_priv: what the files that make up a mailbox share.
+ *
+ *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock, the index header
+ *     scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
+ *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
+ *     keywords.c dovecot-keywords                           body.c     text and size of a message
+ *
+ * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no more.
+ */
+#ifndef STORE_MAILBOX_PRIV_H
+#define STORE_MAILBOX_PRIV_H
+
+#include "common/fs.h"
+#include "store/account_priv.h"
+#include "store/index.h"
+#include "store/mailbox.h"
+#include "store/meta.h"
+
+#define UID_END ((uint64_t)UINT32_MAX + 1) /* UIDNEXT when all UIDs are used up */
+#define TRUST_AGE 20000000                 /* ns an mtime must be old before a scan is believed for it */
+
+/* One message changed or came: the views look here, not through the whole array. */
+struct change {
+    uint64_t modseq;
+    uint32_t uid;
+};
+
+struct adopted {
+    struct slice unique;
+    uint32_t uid;
+};
+
+struct mailbox {
+    struct account *account;
+    struct mailbox *next;
+    unsigned refs;
+    bool listed; /* in the account's list: another open finds it */
+    bool loaded, loading;
+    bool known; /* the index was valid: its UIDNEXT is above every UID in a name */
+    bool gone; /* deleted, or numbered anew by another process */
+    char *name, *disk;
+    int dir, cur, fresh, state, index; /* fds: the folder, cur/, new/, its folder in state/, postamt.index (or -1) */
+
+    struct meta meta;
+    uint64_t uidnext;
+    uint64_t modseq;          /* the highest given out */
+    uint64_t modseq_reserved; /* ours to give out without asking the index */
+    unsigned locked;          /* depth */
+
+    struct message *msgs; /* ascending UID */
+    size_t n, size;
+    uint64_t old_bound; /* UIDs below it that are not in the array were expunged: never taken as they are */
+    size_t unnamed;
+
+    struct mailbox_expunged *expunged;
+    size_t nexpunged, expunged_size;
+    uint64_t expunged_from; /* the history is complete for what came after this MODSEQ */
+    struct change *changes;
+    size_t nchanges, changes_size;
+    uint64_t changes_from;
+
+    int64_t cur_stamp, fresh_stamp; /* mtimes (ns) the array stands for; 0: look */
+    bool cur_trusted, fresh_trusted;
+    int64_t scanned_at, scan_cost; /* ns, monotonic: end and duration of the last scan of cur/ */
+    int64_t own_before;            /* own_begin() */
+    size_t odd;                    /* entries that are no messages, as last logged */
+
+    char *keywords[FLAG_KEYWORDS];
+    struct buf keyword_rest; /* lines of the file that are none of ours */
+    int64_t keyword_stamp;
+    uint32_t keyword_generation;
+
+    struct adopted *adopted; /* sorted by unique part */
+    size_t nadopted;
+    struct buf adopt_text;
+    int64_t adopt_stamp;
+
+    bool needs_sync;
+    struct buf raw, crlf;
+    uint32_t text_uid; /* whose text is in raw or crlf; 0: nobody's */
+    struct slice text;
+};
+
+/* numbers.c */
+/* Takes the lock and brings uidnext up to what other processes did; *others: they gave out UIDs that we have not
+ * seen. numbers_unlock in any case after success. */
+int numbers_lock(struct mailbox *m, bool *others, struct err *e);
+void numbers_unlock(struct mailbox *m);
+/* With the lock held: n consecutive UIDs from *first on are ours. ERR_LIMIT when they are used up. */
+int numbers_take(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
+/* With the lock held: a UID found in a name. */
+int numbers_saw(struct mailbox *m, uint32_t uid, struct err *e);
+/* The next MODSEQ. It cannot fail: what is not known to the index yet is known to the ceiling or to nobody. */
+uint64_t numbers_modseq(struct mailbox *m);
+/* First contact of this object: meta, index, highest MODSEQ. Sets m->known. */
+int numbers_open(struct mailbox *m, struct err *e);
+/* The last reference goes: exact numbers and stamps into the index. */
+void numbers_close(struct mailbox *m);
+/* A new UIDVALIDITY, durable, with the lock held (security.md I05). */
+int numbers_restart(struct mailbox *m, struct err *e);
+
+/* mailbox.c */
+/* Shared like mailbox_open, but the messages are not read unless `load`. */
+struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, struct err *e);
+int mailbox_load(struct mailbox *m, struct err *e);
+int64_t stamp_of(const struct stat *st);
+/* mtime of a folder in ns, 0 if it cannot be told. */
+int64_t folder_stamp(int fd);
+/* Changes with every replacement of a small file, 0 when there is none. */
+int64_t file_stamp(int dir, const char *name);
+/* Around our own change of cur/: if nobody else changed it until now, it need not be scanned for ours. */
+void own_begin(struct mailbox *m);
+void own_end(struct mailbox *m);
+struct message *message_find(struct mailbox *m, uint32_t uid);
+/* Appends to the array (or replaces the record of the same UID); the name is taken over. */
+struct message *message_put(struct mailbox *m, const struct message *msg);
+/* UIDs out of order are put right after many message_put. */
+void messages_sort(struct mailbox *m);
+/* After a loop that set file = NULL: one pass; each goes into the history. */
+void messages_compact(struct mailbox *m);
+void message_changed(struct mailbox *m, struct message *msg);
+
+/* The i-th UID that changed flags or came with a MODSEQ > since (a UID may come twice); returns how many there are.
+ * *complete: the list reaches back to `since`; if not, compare the MODSEQ of all messages. */
+size_t mailbox_changed_since(const struct mailbox *m, uint64_t since, size_t i, uint32_t *uid, bool *complete);
+
+/* scan.c */
+/* Compares the whole of cur/ with the array. Names without a UID get one. */
+int scan_cur(struct mailbox *m, struct err *e);
+/* Takes what is in new/. */
+int scan_fresh(struct mailbox *m, struct err *e);
+/* The message's file was not where the array says: looks for it. ERR_EXPUNGED. */
+struct message *scan_locate(struct mailbox *m, uint32_t uid, struct err *e);
+/* True for a name of a regular file that is a message; counts and logs what is odd. */
+bool scan_is_message(struct mailbox *m, int dir, const struct dirent *d, struct name *name, size_t *odd);
+
+/* assign.c */
+struct fresh {
+    char *file;
+    uint64_t order; /* the number at the front of the name */
+    bool in_new;
+};
+/* UIDs for names that have none (freed here); with the lock held. */
+int assign_uids(struct mailbox *m, struct fresh *names, size_t n, struct err *e);
+/* A new UIDVALIDITY, and new UIDs for all, with the lock held (security.md I05). */
+int mailbox_renumber(struct mailbox *m, struct err *e);
+/* Reads postamt-adopt if it changed. */
+int adopt_load(struct mailbox *m, struct err *e);
+/* UID of a unique part, or 0. */
+uint32_t adopt_find(const struct mailbox *m, struct slice unique);
+/* The name a message is to have with these flags; false when it does not fit. */
+bool message_name(const struct mailbox *m, const struct message *msg, uint32_t flags, struct buf *out);
+
+/* append.c */
+/* Takes the lock; n UIDs from *first on for names that come into cur/. numbers_unlock follows. */
+int incoming_begin(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
+/* ERR_NO_MAILBOX becomes ERR_TRY_CREATE. */
+struct mailbox *incoming_mailbox(struct account *a, struct slice name, struct err *e);
+
+/* keywords.c */
+/* Reads dovecot-keywords if it changed. */
+int keywords_load(struct mailbox *m, struct err *e);
+void keywords_free(struct mailbox *m);
+/* The flags of a message of `from` in the letters of `to`; a keyword that has no room there is left out. */
+uint32_t keywords_translate(struct mailbox *from, struct mailbox *to, uint32_t flags);
+
+#endif

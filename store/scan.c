@@ -1,0 +1,467 @@
+/* Scanning: the names of cur/ and new/ against the array of messages. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/ascii.h"
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "store/mailbox_priv.h"
+
+/* One name of cur/; it lies in the scan's text. */
+struct entry {
+    uint32_t uid; /* 0: has none */
+    uint32_t flags;
+    size_t at;
+};
+
+struct scan {
+    struct buf text; /* names, each with its NUL */
+    struct entry *entries;
+    size_t n, size;
+};
+
+struct uids {
+    uint32_t *at;
+    size_t n, size;
+};
+
+static void uids_add(struct uids *u, uint32_t uid)
+{
+    if (u->n == u->size) {
+        u->size = u->size ? u->size * 2 : 64;
+        u->at = mem_realloc(u->at, u->size, sizeof *u->at);
+    }
+    u->at[u->n++] = uid;
+}
+
+bool scan_is_message(struct mailbox *m, int dir, const struct dirent *d, struct name *name, size_t *odd)
+{
+    struct stat st;
+    bool regular = d->d_type == DT_REG;
+
+    if (d->d_name[0] == '.')
+        return false;
+    if (d->d_type == DT_UNKNOWN)
+        regular = fs_stat(dir, d->d_name, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && name_parse(slice_str(d->d_name), m->meta.uidvalidity, name))
+        return true;
+    /* a link, a pipe, a folder: never opened, said once (security.md F01) */
+    if (++*odd > m->odd) {
+        m->odd = *odd;
+        LOG(STORE_ODD, NULL, F_STR("mailbox", m->name), F_STR("entry", d->d_name),
+            F_STR("why", "not a message"));
+    }
+    return false;
+}
+
+static void scan_free(struct scan *s)
+{
+    buf_free(&s->text);
+    free(s->entries);
+    *s = (struct scan){.text = BUF_INIT(BUF_OWN)};
+}
+
+static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
+{
+    DIR *list = fs_list(m->cur);
+    struct dirent *d;
+    struct name name;
+    size_t odd = 0;
+    int rc = 0;
+
+    if (!list)
+        return err_errno(e, "cur");
+    while (errno = 0, (d = readdir(list))) {
+        struct entry *at;
+
+        if (!scan_is_message(m, m->cur, d, &name, &odd))
+            continue;
+        if (s->n == s->size) {
+            s->size = s->size ? s->size * 2 : 256;
+            s->entries = mem_realloc(s->entries, s->size, sizeof *s->entries);
+        }
+        at = &s->entries[s->n++];
+        *at = (struct entry){.uid = name.uid, .flags = name.flags, .at = s->text.n};
+        if (at->uid == 0 && m->nadopted)
+            at->uid = adopt_find(m, name.unique);
+        buf_add(&s->text, slice_of(d->d_name, strlen(d->d_name) + 1));
+    }
+    if (errno)
+        rc = err_errno(e, "cur");
+    closedir(list);
+    return rc;
+}
+
+/* By UID, in three passes of 11 bits: the names come in the order of a hash. */
+static void sort_by_uid(struct scan *s)
+{
+    struct entry *from = s->entries, *to = mem_alloc((s->n + 1) * sizeof *to);
+
+    for (unsigned shift = 0; shift < 33; shift += 11) {
+        size_t at[2049] = {0};
+        struct entry *swap;
+
+        for (size_t i = 0; i < s->n; i++)
+            at[(from[i].uid >> shift & 2047) + 1]++;
+        for (size_t i = 1; i < 2049; i++)
+            at[i] += at[i - 1];
+        for (size_t i = 0; i < s->n; i++)
+            to[at[from[i].uid >> shift & 2047]++] = from[i];
+        swap = from;
+        from = to;
+        to = swap;
+    }
+    s->entries = from;
+    s->size = s->n + 1;
+    free(to);
+}
+
+static int compare_uids(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* --- comparing --- */
+
+struct compare {
+    struct mailbox *m;
+    struct scan *scan;
+    struct fresh *fresh; /* names that need a UID */
+    size_t nfresh, fresh_size;
+    struct message *added;
+    size_t nadded, added_size;
+    struct uids missing; /* UIDs of the array without a name */
+    struct uids dead;    /* expunged UIDs, sorted; made when asked for */
+    bool dead_made;
+};
+
+static void add_fresh(struct compare *c, const char *file, bool in_new)
+{
+    struct slice rest = slice_str(file);
+    uint64_t order = 0;
+
+    if (c->nfresh == c->fresh_size) {
+        c->fresh_size = c->fresh_size ? c->fresh_size * 2 : 64;
+        c->fresh = mem_realloc(c->fresh, c->fresh_size, sizeof *c->fresh);
+    }
+    for (size_t i = 0; i < rest.n && i < 12 && ascii_is_digit(rest.p[i]); i++)
+        order = order * 10 + (uint64_t)(rest.p[i] - '0');
+    c->fresh[c->nfresh++] = (struct fresh){.file = mem_strdup(file), .order = order, .in_new = in_new};
+}
+
+/* A UID that the array does not have: another process gave it, or it was expunged and its file came back. */
+static bool is_acceptable(struct compare *c, uint32_t uid)
+{
+    struct mailbox *m = c->m;
+
+    if (uid < m->old_bound)
+        return false;
+    if (!c->dead_made) {
+        for (size_t i = 0; i < m->nexpunged; i++)
+            uids_add(&c->dead, m->expunged[i].uid);
+        if (c->dead.n)
+            qsort(c->dead.at, c->dead.n, sizeof *c->dead.at, compare_uids);
+        c->dead_made = true;
+    }
+    return !c->dead.n || !bsearch(&uid, c->dead.at, c->dead.n, sizeof uid, compare_uids);
+}
+
+static void add_known(struct compare *c, const char *file, uint32_t uid)
+{
+    struct message *msg;
+    struct name name;
+
+    if (!name_parse(slice_str(file), c->m->meta.uidvalidity, &name))
+        return;
+    if (c->nadded == c->added_size) {
+        c->added_size = c->added_size ? c->added_size * 2 : 64;
+        c->added = mem_realloc(c->added, c->added_size, sizeof *c->added);
+    }
+    msg = &c->added[c->nadded++];
+    *msg = (struct message){.uid = uid,
+        .flags = name.flags,
+        .size = name.size,
+        .size_crlf = name.size_crlf,
+        .saved = name.saved,
+        .file = mem_strdup(file),
+        .unnamed = name.uid == 0};
+}
+
+/* The message's name as it is now. */
+static void take_name(struct mailbox *m, struct message *msg, const char *file, uint32_t flags)
+{
+    struct name name;
+
+    if (strcmp(msg->file, file) != 0) {
+        free(msg->file);
+        msg->file = mem_strdup(file);
+        if (msg->unnamed && name_parse(slice_str(file), m->meta.uidvalidity, &name) && name.uid) {
+            msg->unnamed = false;
+            m->unnamed--;
+        }
+    }
+    if (msg->flags != flags) {
+        msg->flags = flags;
+        message_changed(m, msg);
+    }
+}
+
+/* All names with one UID, entries[from] to entries[to - 1]: one is the message, the others get a UID of their
+ * own. */
+static void compare_run(struct compare *c, size_t from, size_t to, struct message *msg)
+{
+    const struct entry *entries = c->scan->entries;
+    const char *text = c->scan->text.p;
+    size_t best = from;
+
+    for (size_t i = from; i < to; i++) {
+        const char *file = text + entries[i].at;
+
+        if (msg && strcmp(file, msg->file) == 0) {
+            best = i;
+            break;
+        }
+        if (strcmp(file, text + entries[best].at) < 0)
+            best = i;
+    }
+    if (msg)
+        take_name(c->m, msg, text + entries[best].at, entries[best].flags);
+    else if (is_acceptable(c, entries[best].uid))
+        add_known(c, text + entries[best].at, entries[best].uid);
+    else
+        add_fresh(c, text + entries[best].at, false);
+    for (size_t i = from; i < to; i++)
+        if (i != best)
+            add_fresh(c, text + entries[i].at, false);
+}
+
+static void compare_all(struct compare *c)
+{
+    struct mailbox *m = c->m;
+    const struct entry *entries = c->scan->entries;
+    size_t n = c->scan->n, i = 0, at = 0;
+
+    for (; i < n && entries[i].uid == 0; i++)
+        add_fresh(c, c->scan->text.p + entries[i].at, false);
+    while (i < n) {
+        struct message *msg = NULL;
+        size_t end = i + 1;
+
+        while (end < n && entries[end].uid == entries[i].uid)
+            end++;
+        for (; at < m->n && m->msgs[at].uid < entries[i].uid; at++)
+            uids_add(&c->missing, m->msgs[at].uid);
+        if (at < m->n && m->msgs[at].uid == entries[i].uid)
+            msg = &m->msgs[at++];
+        compare_run(c, i, end, msg);
+        i = end;
+    }
+    for (; at < m->n; at++)
+        uids_add(&c->missing, m->msgs[at].uid);
+}
+
+/* What others brought into the array, with MODSEQs; at the first look all have the same. */
+static int take_added(struct compare *c, bool first, struct err *e)
+{
+    struct mailbox *m = c->m;
+    uint32_t last = c->nadded ? c->added[c->nadded - 1].uid : 0;
+    bool others;
+    int rc = 0;
+
+    if (last >= m->uidnext) {
+        if (numbers_lock(m, &others, e) < 0)
+            return -1;
+        rc = numbers_saw(m, last, e);
+        numbers_unlock(m);
+    }
+    if (rc == 0 && m->n + c->nadded > m->size) {
+        m->size = m->n + c->nadded + 64;
+        m->msgs = mem_realloc(m->msgs, m->size, sizeof *m->msgs);
+    }
+    for (size_t i = 0; i < c->nadded && rc == 0; i++) {
+        m->unnamed += c->added[i].unnamed;
+        m->msgs[m->n] = c->added[i];
+        if (first)
+            m->msgs[m->n].modseq = m->modseq;
+        else
+            message_changed(m, &m->msgs[m->n]);
+        m->n++;
+        c->added[i].file = NULL;
+    }
+    if (rc == 0)
+        messages_sort(m);
+    return rc;
+}
+
+static void compare_clear(struct compare *c)
+{
+    for (size_t i = 0; i < c->nfresh; i++)
+        free(c->fresh[i].file);
+    for (size_t i = 0; i < c->nadded; i++)
+        free(c->added[i].file);
+    c->nfresh = c->nadded = 0;
+}
+
+static void compare_free(struct compare *c)
+{
+    compare_clear(c);
+    free(c->fresh);
+    free(c->added);
+    free(c->missing.at);
+    free(c->dead.at);
+}
+
+/* Gone is what two scans missed. Returns how many of the second scan's are left in doubt. */
+static size_t believe(struct mailbox *m, const struct uids *first, const struct uids *second)
+{
+    size_t doubt = 0, i = 0;
+    bool any = false;
+
+    for (size_t j = 0; j < second->n; j++) {
+        struct message *msg;
+
+        while (i < first->n && first->at[i] < second->at[j])
+            i++;
+        if (i == first->n || first->at[i] != second->at[j]) {
+            doubt++;
+            continue;
+        }
+        msg = message_find(m, second->at[j]);
+        if (!msg)
+            continue;
+        free(msg->file);
+        msg->file = NULL;
+        any = true;
+    }
+    if (any)
+        messages_compact(m);
+    return doubt;
+}
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* One look at cur/: the array knows what is there, *fresh what has no UID yet. Twice when something is
+ * missing. */
+static int look(struct mailbox *m, struct compare *c, struct err *e)
+{
+    struct uids before = {0};
+    bool doubt = true, first = m->n == 0 && m->old_bound == 0;
+    int rc = 0;
+
+    for (int round = 0; round < 2 && doubt && rc == 0; round++) {
+        int64_t begin = now_ns(CLOCK_MONOTONIC), wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->cur);
+        struct scan scan = {.text = BUF_INIT(BUF_OWN)};
+
+        compare_clear(c);
+        free(before.at);
+        before = c->missing;
+        c->missing = (struct uids){0};
+        c->scan = &scan;
+        if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0) {
+            rc = -1;
+        } else {
+            sort_by_uid(&scan);
+            compare_all(c);
+            rc = take_added(c, first, e);
+            m->cur_stamp = stamp;
+            m->cur_trusted = wall - stamp > TRUST_AGE;
+            if (c->missing.n == 0)
+                doubt = false;
+            else if (round > 0 && folder_stamp(m->cur) == stamp)
+                doubt = believe(m, &before, &c->missing) > 0;
+        }
+        scan_free(&scan);
+        m->scanned_at = now_ns(CLOCK_MONOTONIC);
+        m->scan_cost = m->scanned_at - begin;
+    }
+    if (doubt || rc < 0)
+        m->cur_stamp = 0; /* look again next time */
+    free(before.at);
+    return rc;
+}
+
+int scan_cur(struct mailbox *m, struct err *e)
+{
+    struct compare c = {.m = m};
+    bool others;
+    int rc = look(m, &c, e);
+
+    if (rc == 0 && c.nfresh) {
+        rc = numbers_lock(m, &others, e);
+        if (rc == 0) {
+            /* somebody was faster: his UIDs first, ours above them */
+            if (others && m->locked == 1)
+                rc = look(m, &c, e);
+            if (rc == 0) {
+                rc = assign_uids(m, c.fresh, c.nfresh, e);
+                c.nfresh = 0;
+            }
+            numbers_unlock(m);
+        }
+    }
+    compare_free(&c);
+    return rc;
+}
+
+int scan_fresh(struct mailbox *m, struct err *e)
+{
+    int64_t wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->fresh);
+    struct compare c = {.m = m};
+    DIR *list = fs_list(m->fresh);
+    struct dirent *d;
+    struct name name;
+    size_t odd = 0;
+    bool others;
+    int rc = 0;
+
+    if (!list)
+        return err_errno(e, "new");
+    while (errno = 0, (d = readdir(list)))
+        if (scan_is_message(m, m->fresh, d, &name, &odd))
+            add_fresh(&c, d->d_name, true);
+    if (errno)
+        rc = err_errno(e, "new");
+    closedir(list);
+    m->fresh_stamp = rc == 0 ? stamp : 0;
+    m->fresh_trusted = wall - stamp > TRUST_AGE;
+    if (rc == 0 && c.nfresh) {
+        rc = numbers_lock(m, &others, e);
+        if (rc == 0) {
+            if (others)
+                rc = scan_cur(m, e);
+            if (rc == 0) {
+                rc = assign_uids(m, c.fresh, c.nfresh, e);
+                c.nfresh = 0;
+            }
+            numbers_unlock(m);
+        }
+    }
+    compare_free(&c);
+    return rc;
+}
+
+struct message *scan_locate(struct mailbox *m, uint32_t uid, struct err *e)
+{
+    struct message *msg;
+    struct stat st;
+
+    if (scan_cur(m, e) < 0)
+        return NULL;
+    msg = message_find(m, uid);
+    if (!msg || fs_stat(m->cur, msg->file, &st) < 0) {
+        err_set(e, ERR_EXPUNGED, "UID %lu", (unsigned long)uid);
+        return NULL;
+    }
+    return msg;
+}
