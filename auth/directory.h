@@ -6,6 +6,9 @@
  * (address_normalise) on the way in. Passwords are stored as crypt(3) hashes plus SCRAM verifiers, never recoverable.
  * All functions may be called from several threads. When the daemons are down the postamt command opens the same
  * environment; its lock keeps the two apart (ERR_UNAVAILABLE).
+ *
+ * All of it is held in memory: directory_resolve, _account_get, _may_send and the lists touch neither disk nor JSON and
+ * do not wait for a change that is being made durable. A local part may have letters, digits, "._-=&'" and UTF-8.
  */
 #ifndef AUTH_DIRECTORY_H
 #define AUTH_DIRECTORY_H
@@ -44,7 +47,7 @@ int directory_account_get(struct directory *d, struct slice address, struct dire
 /* Replaces all but the address. */
 int directory_account_set(struct directory *d, const struct directory_account *a, struct err *e);
 int directory_account_remove(struct directory *d, struct slice address, struct err *e);
-/* In order of address, from `after` (exclusive) on, of one domain or all (empty slice). */
+/* In order of domain, then local part, of one domain or all (empty slice). No lock is held inside each(). */
 void directory_accounts(struct directory *d, struct slice domain, bool (*each)(void *ctx,
     const struct directory_account *a), void *ctx);
 /* Every account that is not suspended and has a password has a SCRAM verifier (and there is at least one). */
@@ -66,7 +69,8 @@ void directory_aliases(struct directory *d, struct slice domain, bool (*each)(vo
  * Where mail for an address goes: the accounts, aliases followed (depth 10, each address once: S20), sub-addresses
  * ("user+tag") tried without the tag, "postmaster" and "abuse" of a domain that has neither: the first account of the
  * domain. each() gets every account once. Returns ERR_OK, ERR_NO_USER (local domain, no such address), ERR_NO_RELAY
- * (not our domain).
+ * (not our domain). Suspended accounts are among them: they cannot log in, their mail waits. each may be NULL.
+ * "@domain" is asked before the first account of the domain is.
  */
 enum err_code directory_resolve(struct directory *d, const struct address *a,
     void (*each)(void *ctx, const struct directory_account *account), void *ctx);

@@ -2,14 +2,22 @@
 noinst_LIBRARIES += auth/libauth.a
 LIBS_AUTH = auth/libauth.a $(LIBS_MAIL) $(SASL_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS)
 auth_libauth_a_SOURCES = \
-	auth/password.c auth/password.h
+	auth/password.c auth/password.h \
+	auth/directory.c auth/directory.h \
+	auth/directory_name.c auth/directory_name.h \
+	auth/directory_record.c auth/directory_resolve.c \
+	auth/directory_store.c auth/directory_store.h \
+	auth/directory_table.c auth/directory_table.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_password
-TESTS += tests/unit/test_password
+check_PROGRAMS += tests/unit/test_password tests/unit/test_directory
+TESTS += tests/unit/test_password tests/unit/test_directory
 tests_unit_test_password_SOURCES = tests/unit/test_password.c
 tests_unit_test_password_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_password_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
+tests_unit_test_directory_SOURCES = tests/unit/test_directory.c
+tests_unit_test_directory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_directory_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
 endif
 
 pkglibexec_PROGRAMS += auth/authd

@@ -314,7 +314,8 @@ static DBT input(struct slice s)
 enum kv_result kv_get(struct kv_txn *t, struct kv_table *table, struct slice key, struct buf *out)
 {
     DBT k = input(key), v;
-    size_t room = KV_FIRST_READ;
+    size_t left = out->cap - out->n;
+    size_t room = left < KV_FIRST_READ ? left : KV_FIRST_READ;
     int rc;
 
     if (t && t->worst != KV_OK)

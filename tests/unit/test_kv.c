@@ -88,6 +88,7 @@ static void values_come_back(void **state)
     struct kv *kv = open_kv();
     struct kv_table *one = table_of(kv, "one"), *two = table_of(kv, "two");
     struct buf out = BUF_INIT(BUF_OWN);
+    struct buf small = BUF_INIT(1);
     char *large = mem_alloc(100000);
     struct kv_txn *t;
 
@@ -109,6 +110,8 @@ static void values_come_back(void **state)
     assert_int_equal(out.n, 100006);
     assert_memory_equal(out.p, "front xxxx", 10);
     assert_value(one, "empty", "");
+    assert_int_equal(kv_get(NULL, one, SLICE("a"), &small), KV_OK); /* exactly what its cap allows */
+    assert_int_equal(kv_get(NULL, one, SLICE("k\0ey"), &small), KV_ERROR);
     assert_ptr_equal(kv_table(kv, "one", NULL), one);
     kv_close(kv);
 
@@ -117,6 +120,7 @@ static void values_come_back(void **state)
     assert_value(table_of(kv, "two"), "a", "2");
     kv_close(kv);
     buf_free(&out);
+    buf_free(&small);
     free(large);
 }
 

@@ -1,0 +1,718 @@
+#include "auth/directory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "auth/directory_name.h"
+#include "auth/directory_store.h"
+#include "auth/directory_table.h"
+#include "common/mem.h"
+#include "common/utf8.h"
+
+/*
+ * The whole directory is in memory, in three sorted tables (directory_table.h); the store is asked only at
+ * open and for changes. Readers take `memory` shared. A change takes `writer`, checks, makes itself durable
+ * without holding `memory` (RCPT does not wait for a disk), and takes `memory` for the moment it changes the
+ * tables.
+ */
+struct directory {
+    struct store *store;
+    pthread_mutex_t writer;
+    pthread_rwlock_t memory;
+    struct table domains, accounts, aliases;
+    atomic_uint_fast64_t generation;
+    size_t may_log_in, have_scram; /* not suspended with a password; of those, with a verifier */
+};
+
+#define PAGE 64 /* entries copied at a time when somebody lists: no callback runs under the lock */
+
+static int bad_address(struct slice s, struct err *e)
+{
+    return err_set(
+        e, ERR_SYNTAX, "\"%.*s\" is not an address; write name@domain", (int)(s.n > 80 ? 80 : s.n), s.p);
+}
+
+static bool is_text(struct slice s)
+{
+    while (s.n) {
+        size_t width = utf8_printable(s);
+
+        if (width == 0)
+            return false;
+        s = slice_from(s, width);
+    }
+    return true;
+}
+
+static int not_our_domain(struct slice domain, struct err *e)
+{
+    return err_set(e, ERR_NO_DOMAIN,
+        "%.*s is not a domain of this server; add it with: postamt domain add %.*s", SLICE_FMT(domain),
+        SLICE_FMT(domain));
+}
+
+static int no_account(struct slice address, struct err *e)
+{
+    return err_set(e, ERR_NO_USER, "there is no account %.*s; see them with: postamt account list",
+        (int)(address.n > 80 ? 80 : address.n), address.p);
+}
+
+/* --- opening --- */
+
+static void count(struct directory *d, const struct entry_account *a, int by)
+{
+    bool active = !a->suspended && a->hash.n;
+
+    d->may_log_in += (size_t)(active ? by : 0);
+    d->have_scram += (size_t)(active && a->scram.n ? by : 0);
+}
+
+static void load_record(void *ctx, const struct record *r)
+{
+    struct directory *d = ctx;
+    struct entry *entry = entry_of_record(r);
+
+    if (!entry)
+        return;
+    if (r->kind == RECORD_ACCOUNT)
+        count(d, (struct entry_account *)entry, 1);
+    table_append(r->kind == RECORD_DOMAIN    ? &d->domains
+                 : r->kind == RECORD_ACCOUNT ? &d->accounts
+                                             : &d->aliases,
+        entry);
+}
+
+static struct entry_account *account_at(struct directory *d, struct slice domain, struct slice local)
+{
+    return (struct entry_account *)table_find(&d->accounts, domain, local, SLICE(""));
+}
+
+static void load_usage(void *ctx, struct slice account, uint64_t octets, uint64_t messages)
+{
+    struct directory *d = ctx;
+    struct slice domain, local;
+    struct entry_account *a;
+
+    if (!table_split(account, &domain, &local) || !(a = account_at(d, domain, local)))
+        return;
+    a->octets = octets;
+    a->messages = messages;
+    a->usage_known = true;
+}
+
+struct directory *directory_open(const char *dir, struct buf *repaired, struct err *e)
+{
+    struct store *store = store_open(dir, repaired, e);
+    struct directory *d;
+
+    if (!store)
+        return NULL;
+    d = mem_zalloc(1, sizeof *d);
+    d->store = store;
+    pthread_mutex_init(&d->writer, NULL);
+    pthread_rwlock_init(&d->memory, NULL);
+    atomic_init(&d->generation, store_generation(store));
+    if (store_load(store, load_record, d, e) < 0) {
+        directory_close(d);
+        return NULL;
+    }
+    table_sort(&d->domains);
+    table_sort(&d->accounts);
+    table_sort(&d->aliases);
+    store_usage_load(store, load_usage, d);
+    return d;
+}
+
+static void save_usage(struct directory *d)
+{
+    struct store_usage *list = mem_zalloc(d->accounts.n + 1, sizeof *list);
+    size_t n = 0;
+
+    for (size_t i = 0; i < d->accounts.n; i++) {
+        const struct entry_account *a = (const struct entry_account *)d->accounts.at[i];
+
+        if (a->usage_known)
+            list[n++] = (struct store_usage){a->entry.address, a->octets, a->messages};
+    }
+    store_usage_save(d->store, list, n);
+    free(list);
+}
+
+void directory_close(struct directory *d)
+{
+    if (!d)
+        return;
+    save_usage(d);
+    store_close(d->store);
+    table_free(&d->domains);
+    table_free(&d->accounts);
+    table_free(&d->aliases);
+    pthread_rwlock_destroy(&d->memory);
+    pthread_mutex_destroy(&d->writer);
+    free(d);
+}
+
+uint64_t directory_generation(struct directory *d)
+{
+    return atomic_load(&d->generation);
+}
+
+/* --- changes --- */
+
+/*
+ * Makes the record durable, then shows it to readers. The caller holds `writer`. `old` is what the record
+ * replaces or removes (NULL: nothing).
+ */
+static int change(
+    struct directory *d, struct table *table, struct record *r, struct entry *old, struct err *e)
+{
+    struct entry *new;
+
+    r->serial = old ? old->serial : 0;
+    new = r->removed ? NULL : entry_of_record(r);
+    if (!r->removed && !new)
+        return err_set(e, ERR_SYNTAX, "that record does not fit the directory");
+    if (store_change(d->store, r, e) < 0) {
+        entry_free(new);
+        return -1;
+    }
+    if (new)
+        new->serial = r->serial;
+    pthread_rwlock_wrlock(&d->memory);
+    if (r->kind == RECORD_ACCOUNT && old)
+        count(d, (struct entry_account *)old, -1);
+    if (r->kind == RECORD_ACCOUNT && new)
+        count(d, (struct entry_account *)new, 1);
+    if (r->kind == RECORD_ACCOUNT && old && new) {
+        struct entry_account *from = (struct entry_account *)old, *to = (struct entry_account *)new;
+
+        to->octets = from->octets;
+        to->messages = from->messages;
+        to->usage_known = from->usage_known;
+    }
+    if (old)
+        table_remove(table, old);
+    if (new)
+        table_insert(table, new);
+    atomic_store(&d->generation, r->generation);
+    pthread_rwlock_unlock(&d->memory);
+    return 0;
+}
+
+static int64_t now(void)
+{
+    return (int64_t)time(NULL);
+}
+
+static int domain_add(struct directory *d, const struct name *n, struct err *e)
+{
+    struct record r = {.kind = RECORD_DOMAIN, .address = n->domain, .created = now()};
+
+    if (table_find(&d->domains, n->domain, SLICE(""), SLICE("")))
+        return err_set(e, ERR_EXISTS, "%.*s is a domain of this server already", SLICE_FMT(n->domain));
+    return change(d, &d->domains, &r, NULL, e);
+}
+
+int directory_domain_add(struct directory *d, struct slice domain, struct err *e)
+{
+    struct name n;
+    int rc;
+
+    if (!name_of_domain(domain, &n)) {
+        rc = err_set(e, ERR_SYNTAX, "\"%.*s\" is not a domain name; write it as example.org",
+            (int)(domain.n > 80 ? 80 : domain.n), domain.p);
+    } else {
+        pthread_mutex_lock(&d->writer);
+        rc = domain_add(d, &n, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    name_free(&n);
+    return rc;
+}
+
+static int domain_remove(struct directory *d, const struct name *n, struct err *e)
+{
+    struct entry *old = table_find(&d->domains, n->domain, SLICE(""), SLICE(""));
+    struct record r = {.kind = RECORD_DOMAIN, .removed = true, .address = n->domain};
+    size_t accounts = table_domain_end(&d->accounts, n->domain) - table_domain_start(&d->accounts, n->domain);
+    size_t aliases = table_domain_end(&d->aliases, n->domain) - table_domain_start(&d->aliases, n->domain);
+
+    if (!old)
+        return err_set(e, ERR_NO_DOMAIN,
+            "%.*s is not a domain of this server; see them with: postamt domain list", SLICE_FMT(n->domain));
+    if (accounts || aliases)
+        return err_set(e, ERR_CANNOT, "%.*s still has %zu accounts and %zu aliases; remove those first",
+            SLICE_FMT(n->domain), accounts, aliases);
+    return change(d, &d->domains, &r, old, e);
+}
+
+int directory_domain_remove(struct directory *d, struct slice domain, struct err *e)
+{
+    struct name n;
+    int rc;
+
+    if (!name_of_domain(domain, &n)) {
+        rc = err_set(
+            e, ERR_NO_DOMAIN, "that is not a domain of this server; see them with: postamt domain list");
+    } else {
+        pthread_mutex_lock(&d->writer);
+        rc = domain_remove(d, &n, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    name_free(&n);
+    return rc;
+}
+
+bool directory_has_domain(struct directory *d, struct slice domain)
+{
+    struct name n;
+    bool has = false;
+
+    if (name_of_domain(domain, &n)) {
+        pthread_rwlock_rdlock(&d->memory);
+        has = table_find(&d->domains, n.domain, SLICE(""), SLICE("")) != NULL;
+        pthread_rwlock_unlock(&d->memory);
+    }
+    name_free(&n);
+    return has;
+}
+
+static struct record record_of(const struct directory_account *a, struct slice address)
+{
+    return (struct record){.kind = RECORD_ACCOUNT,
+        .address = address,
+        .name = slice_str(a->name),
+        .hash = slice_str(a->hash),
+        .scram = slice_str(a->scram),
+        .quota = a->quota,
+        .created = a->created ? a->created : now(),
+        .suspended = a->suspended};
+}
+
+static int check_fields(const struct directory_account *a, struct err *e)
+{
+    if (!is_text(slice_str(a->name)))
+        return err_set(e, ERR_SYNTAX, "the name holds control characters or is not UTF-8");
+    if (!is_text(slice_str(a->hash)) || !is_text(slice_str(a->scram)))
+        return err_set(e, ERR_SYNTAX, "the password's hash holds control characters");
+    if (a->quota > INT64_MAX)
+        return err_set(e, ERR_SYNTAX, "the quota is too large");
+    return 0;
+}
+
+static bool is_alias(struct directory *d, struct slice domain, struct slice local)
+{
+    size_t i = table_address_start(&d->aliases, domain, local);
+
+    for (; i < d->aliases.n && entry_is(d->aliases.at[i], domain, local); i++)
+        if (((const struct entry_alias *)d->aliases.at[i])->deliver)
+            return true;
+    return false;
+}
+
+static int account_add(
+    struct directory *d, const struct directory_account *a, const struct name *n, struct err *e)
+{
+    struct record r = record_of(a, n->address);
+
+    if (!name_is_allowed(n->local, false))
+        return err_set(e, ERR_SYNTAX,
+            "\"%.*s\" cannot be an account's name; use letters, digits, '.', '_' and '-' before the @",
+            SLICE_FMT(n->local));
+    if (!table_find(&d->domains, n->domain, SLICE(""), SLICE("")))
+        return not_our_domain(n->domain, e);
+    if (account_at(d, n->domain, n->local))
+        return err_set(e, ERR_EXISTS, "there is an account %.*s already", SLICE_FMT(n->address));
+    if (is_alias(d, n->domain, n->local))
+        return err_set(e, ERR_EXISTS, "%.*s is an alias; remove it first with: postamt alias remove",
+            SLICE_FMT(n->address));
+    return change(d, &d->accounts, &r, NULL, e);
+}
+
+static int account_set(
+    struct directory *d, const struct directory_account *a, const struct name *n, struct err *e)
+{
+    struct entry_account *old = account_at(d, n->domain, n->local);
+    struct record r = record_of(a, n->address);
+
+    if (!old)
+        return no_account(n->address, e);
+    return change(d, &d->accounts, &r, &old->entry, e);
+}
+
+static int with_account(struct directory *d, const struct directory_account *a,
+    int (*todo)(struct directory *, const struct directory_account *, const struct name *, struct err *),
+    struct err *e)
+{
+    struct name n;
+    int rc = 0;
+
+    if (!name_of(slice_str(a->address), false, &n))
+        rc = bad_address(slice_str(a->address), e);
+    if (rc == 0)
+        rc = check_fields(a, e);
+    if (rc == 0) {
+        pthread_mutex_lock(&d->writer);
+        rc = todo(d, a, &n, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    name_free(&n);
+    return rc;
+}
+
+int directory_account_add(struct directory *d, const struct directory_account *a, struct err *e)
+{
+    return with_account(d, a, account_add, e);
+}
+
+int directory_account_set(struct directory *d, const struct directory_account *a, struct err *e)
+{
+    return with_account(d, a, account_set, e);
+}
+
+int directory_account_remove(struct directory *d, struct slice address, struct err *e)
+{
+    struct name n;
+    int rc;
+
+    if (!name_of(address, false, &n)) {
+        rc = no_account(address, e);
+    } else {
+        struct record r = {.kind = RECORD_ACCOUNT, .removed = true, .address = n.address};
+        struct entry_account *old;
+
+        pthread_mutex_lock(&d->writer);
+        old = account_at(d, n.domain, n.local);
+        rc = old ? change(d, &d->accounts, &r, &old->entry, e) : no_account(n.address, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    name_free(&n);
+    return rc;
+}
+
+int directory_account_get(
+    struct directory *d, struct slice address, struct directory_account *out, struct err *e)
+{
+    struct entry_account *a = NULL;
+    struct name n;
+
+    if (name_of(address, false, &n)) {
+        pthread_rwlock_rdlock(&d->memory);
+        a = account_at(d, n.domain, n.local);
+        if (a)
+            entry_to_account(a, out);
+        pthread_rwlock_unlock(&d->memory);
+    }
+    name_free(&n);
+    return a ? 0 : no_account(address, e);
+}
+
+bool directory_all_have_scram(struct directory *d)
+{
+    bool all;
+
+    pthread_rwlock_rdlock(&d->memory);
+    all = d->may_log_in > 0 && d->have_scram == d->may_log_in;
+    pthread_rwlock_unlock(&d->memory);
+    return all;
+}
+
+/* --- aliases --- */
+
+static int alias_add(struct directory *d, const struct directory_alias *a, const struct name *n,
+    const struct name *to, struct err *e)
+{
+    struct record r = {.kind = RECORD_ALIAS,
+        .address = n->address,
+        .target = to->address,
+        .created = now(),
+        .deliver = a->deliver,
+        .may_send = a->may_send};
+    struct address target = {.local = to->local, .domain = to->domain};
+    struct entry *old = table_find(&d->aliases, n->domain, n->local, to->address);
+
+    if (n->local.n && !name_is_allowed(n->local, true))
+        return err_set(e, ERR_SYNTAX,
+            "\"%.*s\" cannot be an alias; use letters, digits, '.', '_', '-' and '+'", SLICE_FMT(n->local));
+    if (!a->deliver && !a->may_send)
+        return err_set(e, ERR_USAGE, "an alias that neither delivers nor may send does nothing");
+    if (!table_find(&d->domains, n->domain, SLICE(""), SLICE("")))
+        return not_our_domain(n->domain, e);
+    if (old)
+        return err_set(
+            e, ERR_EXISTS, "%.*s has the target %.*s already", SLICE_FMT(n->address), SLICE_FMT(to->address));
+    if (slice_eq(n->address, to->address))
+        return err_set(e, ERR_LOOP, "an alias cannot be its own target");
+    if (a->deliver && account_at(d, n->domain, n->local))
+        return err_set(e, ERR_EXISTS, "%.*s is an account; mail for it goes there", SLICE_FMT(n->address));
+    if (!table_find(&d->domains, to->domain, SLICE(""), SLICE("")))
+        return err_set(e, ERR_NO_DOMAIN,
+            "the target %.*s is not at a domain of this server; choose one that is", SLICE_FMT(to->address));
+    if (directory_resolve(d, &target, NULL, NULL) != ERR_OK)
+        return err_set(e, ERR_NO_USER,
+            "there is no account or alias %.*s; make it with: postamt account add %.*s",
+            SLICE_FMT(to->address), SLICE_FMT(to->address));
+    return change(d, &d->aliases, &r, NULL, e);
+}
+
+int directory_alias_add(struct directory *d, const struct directory_alias *a, struct err *e)
+{
+    struct name n, to = {.text = BUF_INIT(0)};
+    int rc;
+
+    if (!name_of(slice_str(a->address), true, &n)) {
+        rc = bad_address(slice_str(a->address), e);
+    } else if (!name_of(slice_str(a->target), false, &to)) {
+        rc = bad_address(slice_str(a->target), e);
+    } else {
+        pthread_mutex_lock(&d->writer);
+        rc = alias_add(d, a, &n, &to, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    name_free(&n);
+    name_free(&to);
+    return rc;
+}
+
+int directory_alias_remove(struct directory *d, struct slice address, struct slice target, struct err *e)
+{
+    struct name n, to = {.text = BUF_INIT(0)};
+    struct entry *old = NULL;
+    int rc = -1;
+
+    if (name_of(address, true, &n) && name_of(target, false, &to)) {
+        struct record r = {.kind = RECORD_ALIAS, .removed = true, .address = n.address, .target = to.address};
+
+        pthread_mutex_lock(&d->writer);
+        old = table_find(&d->aliases, n.domain, n.local, to.address);
+        if (old)
+            rc = change(d, &d->aliases, &r, old, e);
+        pthread_mutex_unlock(&d->writer);
+    }
+    if (!old)
+        rc = err_set(e, ERR_NO_USER, "there is no such alias; see them with: postamt alias list");
+    name_free(&n);
+    name_free(&to);
+    return rc;
+}
+
+/* --- lists, a page at a time --- */
+
+struct page {
+    struct directory *d;
+    struct table *table;
+    struct slice domain; /* normalised; empty: all */
+    char last[ENTRY_KEY_MAX];
+    size_t last_n;
+};
+
+/* Copies up to PAGE entries that follow the last page, by copy(); 0 at the end. */
+static size_t page_next(
+    struct page *p, void *out, size_t size, void (*copy)(const struct entry *entry, void *to))
+{
+    struct table *t = p->table;
+    size_t i, n = 0;
+
+    pthread_rwlock_rdlock(&p->d->memory);
+    i = p->last_n ? table_after(t, slice_of(p->last, p->last_n))
+                  : (p->domain.n ? table_domain_start(t, p->domain) : 0);
+    for (; n < PAGE && i < t->n && (p->domain.n == 0 || slice_eq(t->at[i]->domain, p->domain)); i++, n++)
+        copy(t->at[i], (char *)out + n * size);
+    if (n)
+        p->last_n = entry_key(t->at[i - 1], p->last);
+    pthread_rwlock_unlock(&p->d->memory);
+    return n;
+}
+
+static bool page_init(
+    struct page *p, struct directory *d, struct table *table, struct slice domain, struct name *n)
+{
+    *p = (struct page){.d = d, .table = table};
+    n->text = BUF_INIT(0);
+    if (domain.n == 0)
+        return true;
+    if (!name_of_domain(domain, n))
+        return false;
+    p->domain = n->domain;
+    return true;
+}
+
+struct domain_copy {
+    char name[ADDRESS_DOMAIN_MAX + 1];
+};
+
+static void copy_domain(const struct entry *entry, void *to)
+{
+    entry_copy_text(entry->domain, ((struct domain_copy *)to)->name, sizeof(struct domain_copy));
+}
+
+static void copy_account(const struct entry *entry, void *to)
+{
+    entry_to_account((const struct entry_account *)entry, to);
+}
+
+static void copy_alias(const struct entry *entry, void *to)
+{
+    entry_to_alias((const struct entry_alias *)entry, to);
+}
+
+void directory_domains(struct directory *d, void (*each)(void *ctx, struct slice domain), void *ctx)
+{
+    struct domain_copy *list = mem_zalloc(PAGE, sizeof *list);
+    struct page p;
+    struct name n;
+    size_t got;
+
+    page_init(&p, d, &d->domains, SLICE(""), &n);
+    while ((got = page_next(&p, list, sizeof *list, copy_domain)))
+        for (size_t i = 0; i < got; i++)
+            each(ctx, slice_str(list[i].name));
+    free(list);
+}
+
+void directory_accounts(struct directory *d, struct slice domain,
+    bool (*each)(void *ctx, const struct directory_account *a), void *ctx)
+{
+    struct directory_account *list = mem_zalloc(PAGE, sizeof *list);
+    struct page p;
+    struct name n;
+    bool more = page_init(&p, d, &d->accounts, domain, &n);
+    size_t got;
+
+    while (more && (got = page_next(&p, list, sizeof *list, copy_account)))
+        for (size_t i = 0; i < got && more; i++)
+            more = each(ctx, &list[i]);
+    mem_wipe(list, PAGE * sizeof *list);
+    free(list);
+    name_free(&n);
+}
+
+void directory_aliases(struct directory *d, struct slice domain,
+    bool (*each)(void *ctx, const struct directory_alias *a), void *ctx)
+{
+    struct directory_alias *list = mem_zalloc(PAGE, sizeof *list);
+    struct page p;
+    struct name n;
+    bool more = page_init(&p, d, &d->aliases, domain, &n);
+    size_t got;
+
+    while (more && (got = page_next(&p, list, sizeof *list, copy_alias)))
+        for (size_t i = 0; i < got && more; i++)
+            more = each(ctx, &list[i]);
+    free(list);
+    name_free(&n);
+}
+
+/* --- where mail goes, who may send --- */
+
+enum err_code directory_resolve(struct directory *d, const struct address *a,
+    void (*each)(void *ctx, const struct directory_account *account), void *ctx)
+{
+    struct tables tables = {&d->domains, &d->accounts, &d->aliases};
+    struct directory_account *list = NULL;
+    struct resolved found = {0};
+    enum err_code code;
+    struct name n;
+
+    if (!name_of_address(a, &n)) {
+        name_free(&n);
+        return ERR_NO_RELAY;
+    }
+    pthread_rwlock_rdlock(&d->memory);
+    code = resolve(&tables, n.domain, n.local, &found);
+    if (code == ERR_OK && each) {
+        list = mem_zalloc(found.n, sizeof *list);
+        for (size_t i = 0; i < found.n; i++)
+            entry_to_account(found.accounts[i], &list[i]);
+    }
+    pthread_rwlock_unlock(&d->memory);
+    for (size_t i = 0; list && i < found.n; i++)
+        each(ctx, &list[i]);
+    if (list)
+        mem_wipe(list, found.n * sizeof *list);
+    free(list);
+    resolved_free(&found);
+    name_free(&n);
+    return code;
+}
+
+bool directory_may_send(struct directory *d, struct slice account, const struct address *address)
+{
+    struct tables tables = {&d->domains, &d->accounts, &d->aliases};
+    struct entry_account *who;
+    struct name from, n;
+    bool may = false;
+
+    from.text = BUF_INIT(0);
+    if (name_of(account, false, &n) && name_of_address(address, &from)) {
+        pthread_rwlock_rdlock(&d->memory);
+        who = account_at(d, n.domain, n.local);
+        may = who && !who->suspended && resolve_may_send(&tables, who, from.domain, from.local);
+        pthread_rwlock_unlock(&d->memory);
+    }
+    name_free(&from);
+    name_free(&n);
+    return may;
+}
+
+/* --- usage --- */
+
+/* The account under the lock, exclusive; the caller unlocks `memory` in any case. */
+static struct entry_account *lock_usage(struct directory *d, struct slice account)
+{
+    struct entry_account *a = NULL;
+    struct name n;
+    bool good = name_of(account, false, &n);
+
+    pthread_rwlock_wrlock(&d->memory);
+    if (good)
+        a = account_at(d, n.domain, n.local);
+    name_free(&n);
+    return a;
+}
+
+bool directory_usage_get(struct directory *d, struct slice account, uint64_t *octets, uint64_t *messages)
+{
+    struct entry_account *a = lock_usage(d, account);
+    bool known = a && a->usage_known;
+
+    *octets = known ? a->octets : 0;
+    *messages = known ? a->messages : 0;
+    pthread_rwlock_unlock(&d->memory);
+    return known;
+}
+
+void directory_usage_set(struct directory *d, struct slice account, uint64_t octets, uint64_t messages)
+{
+    struct entry_account *a = lock_usage(d, account);
+
+    if (a) {
+        a->octets = octets > INT64_MAX ? INT64_MAX : octets;
+        a->messages = messages > INT64_MAX ? INT64_MAX : messages;
+        a->usage_known = true;
+    }
+    pthread_rwlock_unlock(&d->memory);
+}
+
+static uint64_t add_clamped(uint64_t have, int64_t by)
+{
+    if (by < 0)
+        return have < 0 - (uint64_t)by ? 0 : have - (0 - (uint64_t)by);
+    return have > (uint64_t)INT64_MAX - (uint64_t)by ? INT64_MAX : have + (uint64_t)by;
+}
+
+bool directory_usage_add(struct directory *d, struct slice account, int64_t octets, int64_t messages)
+{
+    struct entry_account *a = lock_usage(d, account);
+    bool known = a && a->usage_known;
+
+    if (known) {
+        a->octets = add_clamped(a->octets, octets);
+        a->messages = add_clamped(a->messages, messages);
+    }
+    pthread_rwlock_unlock(&d->memory);
+    return known;
+}
