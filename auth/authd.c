@@ -55,9 +55,8 @@ static int run(struct role *r, struct err *e)
     if (repaired.n)
         LOG(DIRECTORY, NULL, F_SLICE("repaired", buf_slice(&repaired)));
     buf_free(&repaired);
-    a->sasl = sasl_server_new(a->directory, r->settings->hostname, r->settings->auth_cache_s, e);
-    if (!a->sasl)
-        return -1;
+    a->sasl = sasl_open(a->directory, r->settings->auth_cache_s);
+    sasl_set_hash(a->sasl, r->settings->auth_hash);
     a->throttle = throttle_new(r->settings->limit_loopback);
     a->pool = pool_new(r->base, (unsigned)(cores > 0 ? 2 * cores : 2), WAITING_MAX);
     a->tick = event_new(r->base, -1, EV_PERSIST, on_tick, a);

@@ -23,3 +23,20 @@ endif
 pkglibexec_PROGRAMS += auth/authd
 auth_authd_SOURCES = auth/authd.c auth/authd.h auth/authd_admin.c auth/authd_login.c auth/authd_mail.c auth/pool.c auth/pool.h
 auth_authd_LDADD = auth/libauth.a store/libstore.a $(LIBS_AUTH)
+auth_libauth_a_SOURCES += \
+	auth/sasl.c auth/sasl.h \
+	auth/throttle.c auth/throttle.h \
+	auth/verifier.c auth/verifier.h
+# Mechanisms are loaded from there; the environment has no say.
+auth_libauth_a_CPPFLAGS = $(AM_CPPFLAGS) -DPOSTAMT_SASL_PLUGINS=\"$(SASL_LIBDIR)/sasl2\"
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_throttle tests/unit/test_sasl
+TESTS += tests/unit/test_throttle tests/unit/test_sasl
+tests_unit_test_throttle_SOURCES = tests/unit/test_throttle.c
+tests_unit_test_throttle_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_throttle_LDADD = auth/libauth.a $(LIBS_COMMON) $(CMOCKA_LIBS)
+tests_unit_test_sasl_SOURCES = tests/unit/test_sasl.c
+tests_unit_test_sasl_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_sasl_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
+endif

@@ -14,12 +14,20 @@
 struct sasl_server;
 struct sasl_exchange;
 
-/* Once per process, before the sandbox. */
-struct sasl_server *sasl_server_new(struct directory *d, const char *hostname, uint64_t cache_seconds, struct err *e);
-void sasl_server_free(struct sasl_server *s);
-/* "PLAIN LOGIN" or "SCRAM-SHA-256 PLAIN LOGIN" */
+/* Before the sandbox: loads libsasl2's mechanisms from the system's sasl2 folder. hostname: for all contexts. */
+int sasl_load(const char *hostname, struct err *e);
+/*
+ * After sasl_load; one at a time in a process. (Not sasl_server_new: libsasl2 has a function of that name.) sasl_close
+ * unloads the library too.
+ */
+struct sasl_server *sasl_open(struct directory *d, uint64_t cache_seconds);
+void sasl_close(struct sasl_server *s);
+/* auth.hash: an older kind of hash is replaced by this when its password comes; "yescrypt" until told otherwise. */
+void sasl_set_hash(struct sasl_server *s, const char *scheme);
+/* "PLAIN LOGIN" or "SCRAM-SHA-256 PLAIN LOGIN". SCRAM needs /dev/urandom, in the sandbox too, or is left out. */
 const char *sasl_server_mechanisms(struct sasl_server *s, bool scram);
 
+/* With tls == false too passwords are taken: whether they may come in clear (plain_login) the caller decides before. */
 struct sasl_exchange *sasl_exchange_new(struct sasl_server *s, const char *service, bool tls, const char *client_ip);
 void sasl_exchange_free(struct sasl_exchange *x);
 
