@@ -1,0 +1,15 @@
+/* words: pieces of the protocol that front and worker both speak. Pure. */
+#ifndef IMAPD_WORDS_H
+#define IMAPD_WORDS_H
+
+#include "imapd/parse.h"
+
+#define IMAP_ID_REPLY "* ID (\"name\" \"postamt\")\r\n"
+
+/*
+ * ID's argument to the end of the command: NIL or at most 30 pairs (RFC 2971 3.3); what the client says of
+ * its name and version, empty if it does not.
+ */
+bool imap_parse_id(struct imap_parse *p, struct slice *name, struct slice *version);
+
+#endif
