@@ -1,6 +1,8 @@
 /* The selected mailbox of a session: opening, watching, telling what changed. */
 #include "imapd/session.h"
 
+#include <stdlib.h>
+
 #include "common/log.h"
 
 /* RFC 3501 7.2.6, 7.1 PERMANENTFLAGS */
@@ -78,33 +80,44 @@ static void push(struct imap_session *s)
     stream_flush(s->stream);
 }
 
-void imap_announce(struct imap_session *s, struct mailbox *m)
+/* To all idling sessions of the worker that have it selected, but one. */
+static void announce(struct worker *w, const struct imap_session *but, const struct mailbox *m)
 {
     struct worker_session *ws = NULL;
 
-    while ((ws = worker_next_session(s->ws->worker, ws))) {
-        struct imap_session *other = ws->state;
+    while ((ws = worker_next_session(w, ws))) {
+        struct imap_session *s = ws->state;
 
-        if (other && other != s && other->mailbox == m && imap_session_is_idling(other))
-            push(other);
+        if (s && s != but && s->mailbox == m && imap_session_is_idling(s))
+            push(s);
     }
 }
 
-void imap_announce_name(struct imap_session *s, struct slice name)
+void imap_announce(struct imap_session *s, struct mailbox *m)
+{
+    if (mailbox_needs_sync(m))
+        imap_flags_changed(s);
+    announce(s->ws->worker, s, m);
+}
+
+bool imap_refresh_all(struct worker *w, struct slice name, bool by_disk_name, const struct imap_session *but)
 {
     struct worker_session *ws = NULL;
+    struct err e = {0};
 
-    while ((ws = worker_next_session(s->ws->worker, ws))) {
-        struct imap_session *other = ws->state;
-        struct err e = {0};
+    while ((ws = worker_next_session(w, ws))) {
+        struct imap_session *s = ws->state;
 
-        if (!other || !other->mailbox || !slice_eq(mailbox_name(other->mailbox), name))
+        if (!s || !s->mailbox ||
+            !slice_eq(by_disk_name ? mailbox_disk_name(s->mailbox) : mailbox_name(s->mailbox), name))
             continue;
-        if (mailbox_refresh(other->mailbox, true, &e) < 0)
-            LOG(STORE_ERROR, s->ws->sid, F_STR("error", err_row(e.code)->name), F_STR("detail", e.detail));
-        imap_announce(s, other->mailbox);
-        return; /* all sessions share the one object */
+        /* once for all: they share the mailbox. That it is gone each learns with its next command */
+        if (mailbox_refresh(s->mailbox, true, &e) < 0 && e.code != ERR_NO_MAILBOX)
+            LOG(STORE_ERROR, ws->sid, F_STR("error", err_row(e.code)->name), F_STR("detail", e.detail));
+        announce(w, but, s->mailbox);
+        return true;
     }
+    return false;
 }
 
 int imap_select(struct imap_session *s, struct slice name, bool read_only, struct err *e)
@@ -122,7 +135,8 @@ int imap_select(struct imap_session *s, struct slice name, bool read_only, struc
     s->mailbox = m;
     s->read_only = read_only;
     s->view = view_new(m, read_only);
-    worker_watch(s->ws->worker, mailbox_disk_name(m), true);
+    s->private->watched = slice_dup(mailbox_disk_name(m));
+    worker_watch(s->ws->worker, slice_str(s->private->watched), true);
     return 0;
 }
 
@@ -134,7 +148,10 @@ void imap_deselect(struct imap_session *s)
         return;
     if (mailbox_needs_sync(s->mailbox) && mailbox_sync(s->mailbox, &e) < 0)
         LOG(STORE_ERROR, s->ws->sid, F_STR("error", err_row(e.code)->name), F_STR("detail", e.detail));
-    worker_watch(s->ws->worker, mailbox_disk_name(s->mailbox), false);
+    /* a rename may have given it another name meanwhile: the watch is taken back under the one it had */
+    worker_watch(s->ws->worker, slice_str(s->private->watched), false);
+    free(s->private->watched);
+    s->private->watched = NULL;
     view_free(s->view);
     mailbox_close(s->mailbox);
     s->view = NULL;

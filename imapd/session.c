@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/ascii.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "imapd/words.h"
 
 #define TURN_US 2000
 #define TURN_MESSAGES 64
@@ -223,18 +223,10 @@ void imap_resume(struct imap_cmd *c)
 static const char *read_head(struct imap_cmd *c, struct slice text)
 {
     struct slice name;
-    size_t n = 0;
 
-    while (n < text.n && text.p[n] != ' ')
-        n++;
-    for (size_t i = 0; i < n; i++) {
-        if (ascii_is_control(text.p[i]) || ascii_is_8bit(text.p[i]) || memchr("(){%*\"\\+", text.p[i], 8))
-            return "a command begins with a tag of letters and digits";
-    }
-    if (n == 0 || n > 128)
-        return "a command begins with a tag, a word of at most 128 letters and digits";
-    c->tag = slice_sub(text, 0, n);
-    imap_parse_init(&c->args, slice_from(text, n), c->arena);
+    imap_parse_init(&c->args, text, c->arena);
+    if (!imap_parse_tag(&c->args, &c->tag))
+        return c->args.error;
     if (!imap_parse_space(&c->args) || !imap_parse_atom(&c->args, &name))
         return "the name of the command is missing behind the tag";
     if (slice_eq_nocase(name, SLICE("UID"))) {

@@ -40,6 +40,7 @@ struct imap_private {
     bool is_queued, is_running, is_paused;
     unsigned bad;              /* commands that were none */
     time_t deadline;           /* monotonic seconds */
+    char *watched;             /* disk name of the selected mailbox, as it was then */
     struct timespec turn;      /* when the turn began */
     unsigned messages;         /* imap_yield calls in this turn */
     struct imap_session *next; /* in the queue */
@@ -69,8 +70,11 @@ bool imap_session_is_idling(const struct imap_session *s);
 void imap_want_turn(struct imap_session *s);
 /* Flags were changed: they are synced within a second. */
 void imap_flags_changed(struct imap_session *s);
-/* Refreshes the mailbox of that name if any session has it selected, and tells the idling ones. */
-void imap_announce_name(struct imap_session *s, struct slice name);
+/*
+ * Looks at the mailbox of that name (by_disk_name: of that folder) if any session of the user has it
+ * selected, and tells the idling ones but `but`. False: nobody has it.
+ */
+bool imap_refresh_all(struct worker *w, struct slice name, bool by_disk_name, const struct imap_session *but);
 
 /* "IMAP4rev1 .." for a session of the worker (commands.c). */
 void imap_capabilities(struct buf *out);

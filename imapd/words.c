@@ -1,5 +1,10 @@
 #include "imapd/words.h"
 
+#include <string.h>
+
+#include "common/ascii.h"
+
+#define TAG_MAX 128
 #define ID_PAIRS_MAX 30 /* RFC 2971 3.3 */
 
 bool imap_parse_id(struct imap_parse *p, struct slice *name, struct slice *version)
@@ -25,4 +30,22 @@ bool imap_parse_id(struct imap_parse *p, struct slice *name, struct slice *versi
             *version = value;
     }
     return imap_parse_char(p, ')') && imap_parse_end(p);
+}
+
+bool imap_parse_tag(struct imap_parse *p, struct slice *tag)
+{
+    size_t n = 0;
+
+    for (; n < p->rest.n && p->rest.p[n] != ' '; n++) {
+        char ch = p->rest.p[n];
+
+        if (n == TAG_MAX || ascii_is_control(ch) || ascii_is_8bit(ch) || memchr("(){%*\"\\+", ch, 8))
+            return imap_parse_fail(
+                p, "a command begins with a tag, a word of at most 128 letters and digits");
+    }
+    if (n == 0)
+        return imap_parse_fail(p, "a command begins with a tag, a word of at most 128 letters and digits");
+    *tag = slice_sub(p->rest, 0, n);
+    p->rest = slice_from(p->rest, n);
+    return true;
 }

@@ -12,4 +12,7 @@
  */
 bool imap_parse_id(struct imap_parse *p, struct slice *name, struct slice *version);
 
+/* Tag of a command: 1*ASTRING-CHAR without '+' (RFC 3501 9), at most 128; the blank behind it stays. */
+bool imap_parse_tag(struct imap_parse *p, struct slice *tag);
+
 #endif
