@@ -17,7 +17,7 @@
 #include "common/buf.h"
 
 struct imap_reader_limits {
-    size_t line;      /* octets of the command without its literals */
+    size_t line;      /* octets of the command without its literals; a CR counts, an LF does not */
     size_t literal;   /* octets of one literal that is collected */
     size_t literals;  /* octets of all literals of a command */
     unsigned count;   /* literals of a command */

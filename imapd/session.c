@@ -219,8 +219,7 @@ void imap_resume(struct imap_cmd *c)
 
 /* --- one command --- */
 
-/* Tag, name, blank (RFC 3501 2.2.1). What is wrong with it, or NULL. */
-static const char *read_head(struct imap_cmd *c, struct slice text)
+const char *imap_read_head(struct imap_cmd *c, struct slice text)
 {
     struct slice name;
 
@@ -255,7 +254,7 @@ static bool refuse(struct imap_cmd *c, enum imap_status status, const char *code
 /* Everything before run(). False: the reply is set. */
 static bool prepare(struct imap_session *s, struct imap_cmd *c, struct slice text)
 {
-    const char *wrong = read_head(c, text);
+    const char *wrong = imap_read_head(c, text);
     enum imap_in in = s->mailbox ? IMAP_IN_SELECTED : IMAP_IN_AUTH;
 
     if (wrong)
@@ -338,7 +337,7 @@ static void decide_literal(struct imap_session *s)
     struct imap_cmd probe = {.s = s, .arena = &p->arena};
     int taken = 1;
 
-    if (!p->sink && !read_head(&probe, buf_slice(&r->text)) && probe.row->sink) {
+    if (!p->sink && !imap_read_head(&probe, buf_slice(&r->text)) && probe.row->sink) {
         p->refused = (struct err){0};
         taken = probe.row->sink->begin(s, probe.args.rest, r->literal, &p->sink_ctx, &p->refused);
         if (taken == 0)
@@ -383,7 +382,7 @@ static bool answer_refused(struct imap_session *s)
         p->sink = NULL;
     }
     begin_command(s);
-    read_head(c, slice_sub(buf_slice(&p->text), 0, 4096));
+    imap_read_head(c, slice_sub(buf_slice(&p->text), 0, 4096));
     if (e.code != ERR_OK)
         imap_reply_err(c, &e);
     else

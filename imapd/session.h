@@ -65,6 +65,10 @@ void imap_session_over(struct imap_session *s);
 /* For BYE in the middle of a command: it is over once the driver is back in control. */
 void imap_session_free(struct imap_session *s);
 
+/* Tag, name, blank (RFC 3501 2.2.1): row, tag and arguments of c (whose arena is set). What is wrong with it,
+ * or NULL. */
+const char *imap_read_head(struct imap_cmd *c, struct slice text);
+
 /* IDLE is on: changes go out at once. */
 bool imap_session_is_idling(const struct imap_session *s);
 void imap_want_turn(struct imap_session *s);
