@@ -1,5 +1,5 @@
 /* FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8). */
-#include "imapd/imap.h"
+#include "imapd/commands.h"
 
 #include <string.h>
 
@@ -43,11 +43,11 @@ static bool check(struct imap_cmd *c)
         return false;
     }
     if (set.is_saved) {
-        c->error = "this server keeps no search result for $; name the messages";
+        c->error = "$ names the result of a saved search, and none was saved";
         return false;
     }
     if (!set_walk_init(&f->walk, c->s->view, &set, c->uid)) {
-        c->error = "there is no message of that number in the mailbox";
+        c->error = "a sequence number is above the number of messages in the mailbox";
         return false;
     }
     if (c->uid)

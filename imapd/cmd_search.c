@@ -1,5 +1,5 @@
 /* SEARCH and UID SEARCH (RFC 3501 6.4.4, 6.4.8), with ESEARCH (RFC 4731). */
-#include "imapd/imap.h"
+#include "imapd/commands.h"
 
 #include <string.h>
 

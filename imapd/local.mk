@@ -58,7 +58,7 @@ tests_unit_test_imap_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_imap_session_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 LIBS_IMAPD = imapd/libimapd.a $(LIBS_STORE)
 imapd_libimapd_a_SOURCES = \
-	imapd/imap.h \
+	imapd/imap.h imapd/commands.h \
 	imapd/parse.c imapd/parse_date.c imapd/parse_set.c imapd/write.c imapd/parse.h \
 	imapd/set_walk.c imapd/set_walk.h \
 	imapd/cmd_fetch.c imapd/fetch.h imapd/fetch_items.c imapd/fetch_envelope.c imapd/fetch_bodystructure.c \
@@ -66,12 +66,16 @@ imapd_libimapd_a_SOURCES = \
 	imapd/cmd_search.c imapd/search.h imapd/search_parse.c imapd/search_match.c imapd/search_text.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_fetch_render tests/unit/test_search
-TESTS += tests/unit/test_fetch_render tests/unit/test_search
+check_PROGRAMS += tests/unit/test_fetch_render tests/unit/test_search tests/unit/test_cmd_fetch
+TESTS += tests/unit/test_fetch_render tests/unit/test_search tests/unit/test_cmd_fetch
 tests_unit_test_fetch_render_SOURCES = tests/unit/test_fetch_render.c
 tests_unit_test_fetch_render_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_fetch_render_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 tests_unit_test_search_SOURCES = tests/unit/test_search.c
 tests_unit_test_search_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_search_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
+# plays mailbox, view and driver itself
+tests_unit_test_cmd_fetch_SOURCES = tests/unit/test_cmd_fetch.c
+tests_unit_test_cmd_fetch_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_cmd_fetch_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 endif

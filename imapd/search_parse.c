@@ -191,7 +191,7 @@ static struct node *read_key(struct reader *r)
         }
     }
     if (n->key.set.is_saved) {
-        imap_parse_fail(p, "this server keeps no search result for $; name the messages");
+        imap_parse_fail(p, "$ names the result of a saved search, and none was saved");
         return NULL;
     }
     n->cost = cost_of(n->key.kind);
