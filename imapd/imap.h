@@ -42,6 +42,8 @@ struct imap_command {
     bool (*check)(struct imap_cmd *c);
     enum imap_step (*run)(struct imap_cmd *c);
     void (*end)(struct imap_cmd *c); /* frees what is not in the arena; also when the session ends in the middle; NULL */
+    void (*line)(struct imap_cmd *c, struct slice line); /* a line of the client while it waits (IDLE); NULL */
+    const struct imap_literal_sink *sink; /* takes literals of the command (APPEND); NULL: they are collected */
 };
 
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
@@ -50,7 +52,7 @@ enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
 struct imap_cmd {
     struct imap_session *s;
     const struct imap_command *row;
-    struct arena *arena;         /* this command's; 4 MiB */
+    struct arena *arena;         /* this command's; 8 MiB */
     struct imap_parse args;      /* behind the name and the blank */
     struct slice tag;
     bool uid;                    /* the UID form */
@@ -59,6 +61,7 @@ struct imap_cmd {
     enum imap_status status;
     struct buf code;             /* response code without brackets, may be empty */
     struct buf text;             /* sentence; empty: "<NAME> completed" */
+    void *literal;               /* what sink->begin made; the driver aborts it unless run() took it (set it to NULL) */
 };
 
 struct imap_session {
@@ -116,8 +119,9 @@ void imap_flags_write(struct buf *out, const struct mailbox *m, uint32_t bits, b
 
 /* Literals the reader must not collect in memory: APPEND (cmd_append.c) gives these to the driver. */
 struct imap_literal_sink {
-    /* The command's text so far (up to and including "{n}"); take it? NO with the error refuses: then the literal is
-     * swallowed if it is non-synchronising. */
+    /* The command's arguments so far (up to and including "{n}"). 0: taken, *ctx is made; 1: not the message but an
+     * argument, collect it; -1 with the error: refused, and swallowed if it is non-synchronising. In the text that
+     * check() reads "{n}" CRLF stands without the octets. */
     int (*begin)(struct imap_session *s, struct slice text, uint64_t size, void **ctx, struct err *e);
     int (*piece)(void *ctx, struct slice octets, struct err *e);
     void (*abort)(void *ctx);
