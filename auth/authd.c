@@ -10,9 +10,8 @@
 #include "common/mem.h"
 
 #define WAITING_MAX 64
-#define TICK_SECONDS 30
 
-static gid_t admin_group = (gid_t)-1;
+static gid_t admin_group = (gid_t)-1; /* looked up outside the sandbox */
 
 int64_t authd_now(void)
 {
@@ -26,25 +25,15 @@ static int prepare(struct role *r, struct err *e)
 {
     struct group *gr = getgrnam("postamt");
 
-    (void)e;
     if (gr)
         admin_group = gr->gr_gid;
     return sasl_load(r->settings->hostname, e);
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-    struct authd *a = arg;
-
-    (void)fd, (void)what;
-    directory_checkpoint(a->directory);
 }
 
 static int run(struct role *r, struct err *e)
 {
     struct authd *a = mem_zalloc(1, sizeof *a);
     struct buf repaired = BUF_INIT(4096);
-    struct timeval every = {.tv_sec = TICK_SECONDS};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     a->role = r;
@@ -59,8 +48,6 @@ static int run(struct role *r, struct err *e)
     sasl_set_hash(a->sasl, r->settings->auth_hash);
     a->throttle = throttle_new(r->settings->limit_loopback);
     a->pool = pool_new(r->base, (unsigned)(cores > 0 ? 2 * cores : 2), WAITING_MAX);
-    a->tick = event_new(r->base, -1, EV_PERSIST, on_tick, a);
-    INVARIANT(a->tick && event_add(a->tick, &every) == 0);
     r->state = a;
     return 0;
 }
@@ -117,7 +104,10 @@ static void stop(struct role *r)
 
 static void reloaded(struct role *r)
 {
-    login_announce(r->state, NULL);
+    struct authd *a = r->state;
+
+    sasl_set_hash(a->sasl, r->settings->auth_hash);
+    login_announce(a, NULL);
 }
 
 static void status(struct role *r, struct buf *json)

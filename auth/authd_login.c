@@ -10,7 +10,7 @@
 
 #define FAILURE_DELAY_MS 2000 /* constant: tells nothing of why (security.md 4.3) */
 #define TICKET_LEN 16
-#define PROOF_MAX 512 /* of what the client sent, to tell a repeated wrong password from a new one */
+#define TRIED_MAX 512
 
 struct login_key {
     uint64_t front, instance, session;
@@ -73,10 +73,11 @@ static struct slice user_of(struct login *l)
     return l->exchange ? sasl_exchange_user(l->exchange) : buf_slice(&l->user);
 }
 
-/* What the client proved with; a program that repeats its one wrong password is not an attacker (clients.md 17). */
-static struct slice proof_of(struct login *l)
+/* Stands for the password that was tried: a program that repeats its one wrong password is not an attacker
+ * (clients.md 17). With PLAIN and LOGIN the client's last words, with SCRAM another each time. */
+static struct slice tried(const struct login *l)
 {
-    return slice_sub(l->exchange ? buf_slice(&l->input) : buf_slice(&l->password), 0, PROOF_MAX);
+    return slice_sub(buf_slice(l->exchange ? &l->input : &l->password), 0, TRIED_MAX);
 }
 
 static void refuse(struct login *l, enum err_code code, uint64_t delay_ms)
@@ -164,7 +165,7 @@ static void finish(struct login *l)
     case SASL_REFUSED:
     default:
         if (l->err.code == ERR_AUTH_FAILED)
-            throttle_failed(a->throttle, slice_str(l->ip), user_of(l), proof_of(l), authd_now());
+            throttle_failed(a->throttle, slice_str(l->ip), user_of(l), tried(l), authd_now());
         refuse(l, l->err.code, l->err.code == ERR_AUTH_FAILED ? FAILURE_DELAY_MS : 0);
         return;
     }

@@ -45,6 +45,7 @@ struct sandbox_row {
     const char *name;
     unsigned calls;                                   /* groups of sandbox_calls.h */
     uint64_t mail, state, spool, auth;                /* Landlock rights below the folders */
+    bool urandom;                                     /* libsasl2 opens /dev/urandom for SCRAM's nonces */
     unsigned nofile;                                  /* RLIMIT_NOFILE; 0: as inherited */
     uint64_t data;                                    /* RLIMIT_DATA; 0: as inherited */
 };
@@ -54,7 +55,7 @@ struct sandbox_row {
 /* The table. */
 static const struct sandbox_row rows[SANDBOX_COUNT] = {
     [ROLE_AUTHD] = {"authd", CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
-        .auth = LL_ALL, .nofile = 1024},
+        .auth = LL_ALL, .urandom = true, .nofile = 1024},
     [ROLE_SMTPD_PARENT] = {"smtpd.parent", CALLS_BASE, .nofile = 4096},
     [ROLE_SMTPD_FRONT] = {"smtpd.front", CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD},
     [ROLE_SMTPD_DELIVER] = {"smtpd.deliver", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
@@ -140,6 +141,17 @@ static int allow_below(int ruleset, uint64_t handled, int dir, uint64_t rights)
     return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
+static int allow_file(int ruleset, const char *path, uint64_t rights, struct err *e)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC), rc;
+
+    if (fd < 0)
+        return err_set(e, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    rc = allow_below(ruleset, rights, fd, rights);
+    close(fd);
+    return rc < 0 ? err_errno(e, "landlock rule") : 0;
+}
+
 static int allow_folder(int ruleset, uint64_t handled, const char *path, uint64_t rights, struct err *e)
 {
     int dir, rc;
@@ -174,7 +186,8 @@ static int landlock_role(const struct sandbox_row *row, const struct settings *s
     if (allow_folder(ruleset, handled, s->mail_dir, row->mail, e) < 0 ||
         allow_folder(ruleset, handled, s->state_dir, row->state, e) < 0 ||
         allow_folder(ruleset, handled, s->spool_dir, row->spool, e) < 0 ||
-        allow_folder(ruleset, handled, s->auth_dir, row->auth, e) < 0) {
+        allow_folder(ruleset, handled, s->auth_dir, row->auth, e) < 0 ||
+        (row->urandom && allow_file(ruleset, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE, e) < 0)) {
         close(ruleset);
         return -1;
     }

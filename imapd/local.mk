@@ -56,14 +56,7 @@ tests_unit_test_imap_reader_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 tests_unit_test_imap_session_SOURCES = tests/unit/test_imap_session.c
 tests_unit_test_imap_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_imap_session_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
-LIBS_IMAPD = imapd/libimapd.a $(LIBS_STORE)
-imapd_libimapd_a_SOURCES = \
-	imapd/imap.h imapd/commands.h \
-	imapd/parse.c imapd/parse_date.c imapd/parse_set.c imapd/write.c imapd/parse.h \
-	imapd/set_walk.c imapd/set_walk.h \
-	imapd/cmd_fetch.c imapd/fetch.h imapd/fetch_items.c imapd/fetch_envelope.c imapd/fetch_bodystructure.c \
-	imapd/fetch_section.c imapd/fetch_tree.c imapd/fetch_tree.h \
-	imapd/cmd_search.c imapd/search.h imapd/search_parse.c imapd/search_match.c imapd/search_text.c
+endif
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_fetch_render tests/unit/test_search tests/unit/test_cmd_fetch
