@@ -67,3 +67,11 @@ tests_unit_test_tls_SOURCES = tests/unit/test_tls.c
 tests_unit_test_tls_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_tls_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_sandbox
+TESTS += tests/unit/test_sandbox
+tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
+tests_unit_test_sandbox_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_sandbox_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif

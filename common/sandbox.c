@@ -54,25 +54,25 @@ struct sandbox_row {
 
 /* The table. */
 static const struct sandbox_row rows[SANDBOX_COUNT] = {
-    [ROLE_AUTHD] = {"authd", CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
+    [ROLE_AUTHD] = {.name = "authd", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
         .auth = LL_ALL, .urandom = true, .nofile = 1024},
-    [ROLE_SMTPD_PARENT] = {"smtpd.parent", CALLS_BASE, .nofile = 4096},
-    [ROLE_SMTPD_FRONT] = {"smtpd.front", CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD},
-    [ROLE_SMTPD_DELIVER] = {"smtpd.deliver", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
+    [ROLE_SMTPD_PARENT] = {.name = "smtpd.parent", .calls = CALLS_BASE, .nofile = 4096},
+    [ROLE_SMTPD_FRONT] = {.name = "smtpd.front", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD},
+    [ROLE_SMTPD_DELIVER] = {.name = "smtpd.deliver", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
         .nofile = 1024},
-    [ROLE_IMAPD_PARENT] = {"imapd.parent", CALLS_BASE | CALLS_READ | CALLS_WATCH,
+    [ROLE_IMAPD_PARENT] = {.name = "imapd.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH,
         .mail = LANDLOCK_ACCESS_FS_READ_DIR},
-    [ROLE_IMAPD_FRONT] = {"imapd.front", CALLS_BASE | CALLS_ACCEPT},
+    [ROLE_IMAPD_FRONT] = {.name = "imapd.front", .calls = CALLS_BASE | CALLS_ACCEPT},
     /* Landlock's layers intersect: the spawner holds what its workers may get, for all users; each worker narrows it. */
-    [ROLE_IMAPD_SPAWNER] = {"imapd.spawner", CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
+    [ROLE_IMAPD_SPAWNER] = {.name = "imapd.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
         .state = LL_ALL, .nofile = 65536},
-    [ROLE_POP3D_PARENT] = {"pop3d.parent", CALLS_BASE | CALLS_READ | CALLS_WATCH, .mail = LANDLOCK_ACCESS_FS_READ_DIR},
-    [ROLE_POP3D_FRONT] = {"pop3d.front", CALLS_BASE | CALLS_ACCEPT},
-    [ROLE_POP3D_SPAWNER] = {"pop3d.spawner", CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
+    [ROLE_POP3D_PARENT] = {.name = "pop3d.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH, .mail = LANDLOCK_ACCESS_FS_READ_DIR},
+    [ROLE_POP3D_FRONT] = {.name = "pop3d.front", .calls = CALLS_BASE | CALLS_ACCEPT},
+    [ROLE_POP3D_SPAWNER] = {.name = "pop3d.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
         .state = LL_ALL, .nofile = 65536},
-    [SANDBOX_IMAPD_WORKER] = {"imapd.worker", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
+    [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
         .nofile = 1024, .data = 256 * MIB},
-    [SANDBOX_POP3D_WORKER] = {"pop3d.worker", CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
+    [SANDBOX_POP3D_WORKER] = {.name = "pop3d.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
         .nofile = 1024, .data = 256 * MIB},
 };
 
