@@ -8,6 +8,8 @@
  * Callbacks may call anything, stream_free of the same stream too. `input` is called again while there is input and
  * it made progress (consumed something); it must consume or raise its limit or end the stream: input beyond
  * `input_max` unconsumed octets stops reading until the owner consumes (stream_consume) or calls stream_resume.
+ * While more than STREAM_OUT_HIGH waits to be written, `input` is not called and nothing is read (security.md I11).
+ * No callback is called from inside a function of this header: what it finds is told from the loop's next turn.
  *
  *     static void on_input(void *ctx, struct stream *s) {
  *         struct slice line;
@@ -83,8 +85,11 @@ bool stream_is_backed_up(const struct stream *s);
 void stream_when_drained(struct stream *s);
 
 /* --- TLS --- */
-/* Server side: with starttls what came in clear is dropped, and input that waits at that moment is an error (STREAM_ERROR,
- * "input before TLS"): S04. Handshake deadline 10 s. alpn: "imap", "pop3", "smtp". */
+/*
+ * Server side. Input that waits at this moment is an error (STREAM_ERROR, "input before TLS"; nothing is answered): S04.
+ * With starttls the output that waits goes out in clear first; all other output waits for the handshake. Handshake
+ * deadline 10 s. alpn: "imap", "pop3", "smtp"; static text. A role with TLS ignores SIGPIPE.
+ */
 void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alpn, bool starttls);
 bool stream_is_tls(const struct stream *s);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */

@@ -40,6 +40,15 @@ static struct tls_pair pair_of(const struct made *m)
     return (struct tls_pair){buf_slice(&m->chain), buf_slice(&m->key)};
 }
 
+static void take(BIO *bio, struct buf *to)
+{
+    char *p = NULL;
+    long n = BIO_get_mem_data(bio, &p);
+
+    buf_add(to, slice_of(p, (size_t)n));
+    BIO_free(bio);
+}
+
 /* An RSA certificate for one name, made here: the product makes ECDSA ones only. */
 static void make_rsa(struct made *m, const char *name)
 {
@@ -47,7 +56,6 @@ static void make_rsa(struct made *m, const char *name)
     X509 *x = X509_new();
     X509_NAME *subject = X509_get_subject_name(x);
     BIO *bio = BIO_new(BIO_s_mem());
-    char *p;
 
     m->chain = BUF_INIT(BUF_OWN);
     m->key = BUF_INIT(BUF_OWN);
@@ -59,12 +67,10 @@ static void make_rsa(struct made *m, const char *name)
     X509_set_pubkey(x, key);
     assert_true(X509_sign(x, key, EVP_sha256()) > 0);
     PEM_write_bio_X509(bio, x);
-    buf_add(&m->chain, slice_of(p, (size_t)BIO_get_mem_data(bio, &p)));
-    BIO_free(bio);
+    take(bio, &m->chain);
     bio = BIO_new(BIO_s_mem());
     PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
-    buf_add(&m->key, slice_of(p, (size_t)BIO_get_mem_data(bio, &p)));
-    BIO_free(bio);
+    take(bio, &m->key);
     X509_free(x);
     EVP_PKEY_free(key);
 }
@@ -177,7 +183,8 @@ static void shake(struct tls_context *t, struct shake *s)
     }
     s->tickets = tickets_seen;
     ERR_clear_error();
-    SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session is not used again */
+    SSL_set_shutdown(
+        client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session is not used again */
     SSL_free(client);
     SSL_free(server);
     SSL_CTX_free(ctx);
@@ -266,7 +273,6 @@ static void bad_files(void **state)
     EVP_PKEY *key = EVP_EC_gen("P-256");
     BIO *bio = BIO_new(BIO_s_mem());
     struct tls_pair p;
-    char *text;
 
     (void)state;
     make(&m, "mail.example.org", NULL);
@@ -280,12 +286,11 @@ static void bad_files(void **state)
     refused((struct tls_pair){SLICE(""), p.key}, "no certificate");
     /* a key with a password: refused, and nobody is asked at the terminal */
     PEM_write_bio_PrivateKey(bio, key, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6, NULL, NULL);
-    buf_add(&locked, slice_of(text, (size_t)BIO_get_mem_data(bio, &text)));
+    take(bio, &locked);
     refused((struct tls_pair){p.chain, buf_slice(&locked)}, "without password");
     buf_add(&damaged, p.chain);
     buf_add(&damaged, slice_sub(p.chain, 0, p.chain.n / 2));
     refused((struct tls_pair){buf_slice(&damaged), p.key}, "certificate 2 of the chain is damaged");
-    BIO_free(bio);
     EVP_PKEY_free(key);
     buf_free(&damaged);
     buf_free(&locked);
