@@ -162,6 +162,13 @@ uint64_t directory_generation(struct directory *d)
 
 /* --- changes --- */
 
+static _Thread_local bool pretending;
+
+void directory_pretend(bool on)
+{
+    pretending = on;
+}
+
 /*
  * Makes the record durable, then shows it to readers. The caller holds `writer`. `old` is what the record
  * replaces or removes (NULL: nothing).
@@ -175,6 +182,10 @@ static int change(
     new = r->removed ? NULL : entry_of_record(r);
     if (!r->removed && !new)
         return err_set(e, ERR_SYNTAX, "that record does not fit the directory");
+    if (pretending) {
+        entry_free(new);
+        return 0;
+    }
     if (store_change(d->store, r, e) < 0) {
         entry_free(new);
         return -1;
@@ -313,10 +324,15 @@ static bool is_alias(struct directory *d, struct slice domain, struct slice loca
     return false;
 }
 
+/* What a change of an account is about; before: what it must still be (NULL: whatever it is). */
+struct account_change {
+    const struct directory_account *after, *before;
+};
+
 static int account_add(
-    struct directory *d, const struct directory_account *a, const struct name *n, struct err *e)
+    struct directory *d, const struct account_change *c, const struct name *n, struct err *e)
 {
-    struct record r = record_of(a, n->address);
+    struct record r = record_of(c->after, n->address);
 
     if (!name_is_allowed(n->local, false))
         return err_set(e, ERR_SYNTAX,
@@ -325,28 +341,40 @@ static int account_add(
     if (!table_find(&d->domains, n->domain, SLICE(""), SLICE("")))
         return not_our_domain(n->domain, e);
     if (account_at(d, n->domain, n->local))
-        return err_set(e, ERR_EXISTS, "there is an account %.*s already", SLICE_FMT(n->address));
+        return err_set(e, ERR_EXISTS,
+            "there is an account %.*s already; see it with: postamt account show %.*s", SLICE_FMT(n->address),
+            SLICE_FMT(n->address));
     if (is_alias(d, n->domain, n->local))
         return err_set(e, ERR_EXISTS, "%.*s is an alias; remove it first with: postamt alias remove",
             SLICE_FMT(n->address));
     return change(d, &d->accounts, &r, NULL, e);
 }
 
+static bool is_as_before(const struct entry_account *now, const struct directory_account *before)
+{
+    return slice_eq(now->name, slice_str(before->name)) && slice_eq(now->hash, slice_str(before->hash)) &&
+           slice_eq(now->scram, slice_str(before->scram)) && now->quota == before->quota &&
+           now->suspended == before->suspended;
+}
+
 static int account_set(
-    struct directory *d, const struct directory_account *a, const struct name *n, struct err *e)
+    struct directory *d, const struct account_change *c, const struct name *n, struct err *e)
 {
     struct entry_account *old = account_at(d, n->domain, n->local);
-    struct record r = record_of(a, n->address);
+    struct record r = record_of(c->after, n->address);
 
     if (!old)
         return no_account(n->address, e);
+    if (c->before && !is_as_before(old, c->before))
+        return err_set(e, ERR_UNAVAILABLE, "the account was changed by somebody else; try again");
     return change(d, &d->accounts, &r, &old->entry, e);
 }
 
-static int with_account(struct directory *d, const struct directory_account *a,
-    int (*todo)(struct directory *, const struct directory_account *, const struct name *, struct err *),
+static int with_account(struct directory *d, const struct account_change *c,
+    int (*todo)(struct directory *, const struct account_change *, const struct name *, struct err *),
     struct err *e)
 {
+    const struct directory_account *a = c->after;
     struct name n;
     int rc = 0;
 
@@ -356,7 +384,7 @@ static int with_account(struct directory *d, const struct directory_account *a,
         rc = check_fields(a, e);
     if (rc == 0) {
         pthread_mutex_lock(&d->writer);
-        rc = todo(d, a, &n, e);
+        rc = todo(d, c, &n, e);
         pthread_mutex_unlock(&d->writer);
     }
     name_free(&n);
@@ -365,12 +393,18 @@ static int with_account(struct directory *d, const struct directory_account *a,
 
 int directory_account_add(struct directory *d, const struct directory_account *a, struct err *e)
 {
-    return with_account(d, a, account_add, e);
+    return with_account(d, &(struct account_change){.after = a}, account_add, e);
 }
 
 int directory_account_set(struct directory *d, const struct directory_account *a, struct err *e)
 {
-    return with_account(d, a, account_set, e);
+    return with_account(d, &(struct account_change){.after = a}, account_set, e);
+}
+
+int directory_account_swap(struct directory *d, const struct directory_account *before,
+    const struct directory_account *after, struct err *e)
+{
+    return with_account(d, &(struct account_change){.after = after, .before = before}, account_set, e);
 }
 
 int directory_account_remove(struct directory *d, struct slice address, struct err *e)

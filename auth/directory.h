@@ -36,6 +36,9 @@ void directory_close(struct directory *d);
 /* Counts up with every change: caches compare it. */
 uint64_t directory_generation(struct directory *d);
 
+/* While on, changes made by this thread are checked and not made: for --dry-run. */
+void directory_pretend(bool on);
+
 int directory_domain_add(struct directory *d, struct slice domain, struct err *e);
 /* ERR_EXISTS-like refusal (ERR_CANNOT) while it has accounts or aliases. */
 int directory_domain_remove(struct directory *d, struct slice domain, struct err *e);
@@ -46,6 +49,9 @@ int directory_account_add(struct directory *d, const struct directory_account *a
 int directory_account_get(struct directory *d, struct slice address, struct directory_account *out, struct err *e);
 /* Replaces all but the address. */
 int directory_account_set(struct directory *d, const struct directory_account *a, struct err *e);
+/* The same, but only if the account is still as `before` (ERR_UNAVAILABLE): for changes that began with a look. */
+int directory_account_swap(struct directory *d, const struct directory_account *before,
+    const struct directory_account *after, struct err *e);
 int directory_account_remove(struct directory *d, struct slice address, struct err *e);
 /* In order of domain, then local part, of one domain or all (empty slice). No lock is held inside each(). */
 void directory_accounts(struct directory *d, struct slice domain, bool (*each)(void *ctx,

@@ -1,0 +1,225 @@
+/* account and password: the verbs about people. */
+#include <string.h>
+
+#include "auth/admin_call.h"
+#include "auth/password.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define SCRAM_ITERATIONS 100000 /* security.md 4.3 */
+
+static json_t *item_of(const struct admin_call *c, const struct directory_account *a, bool all)
+{
+    uint64_t octets, messages;
+    bool known = directory_usage_get(c->directory, slice_str(a->address), &octets, &messages);
+    json_t *o = json_pack("{s:o,s:o,s:o,s:I}", "address", admin_string(slice_str(a->address)), "name",
+        admin_string(slice_str(a->name)), "used", known ? json_integer((json_int_t)octets) : json_null(),
+        "quota", (json_int_t)a->quota);
+
+    INVARIANT(o);
+    json_object_set_new(o, "state",
+        json_string(a->suspended ? "suspended"
+                    : a->hash[0] ? "active"
+                                 : "no password"));
+    if (!all)
+        return o;
+    json_object_set_new(o, "messages", known ? json_integer((json_int_t)messages) : json_null());
+    json_object_set_new(o, "created", admin_time(a->created));
+    json_object_set_new(o, "scram", json_boolean(a->scram[0] != '\0'));
+    return o;
+}
+
+/* Hash and SCRAM verifier of the request's password, into a. */
+static enum err_code make_secrets(const struct admin_call *c, struct directory_account *a)
+{
+    struct slice password = admin_text(c, "password");
+    const char *complaint = password_complaint(password, slice_str(a->address));
+    const char *scheme = c->hooks && c->hooks->hash_scheme ? c->hooks->hash_scheme : "yescrypt";
+
+    if (complaint)
+        return admin_result(c, err_set(c->e, ERR_SYNTAX, "%s", complaint));
+    if (c->dry_run)
+        return ERR_OK;
+    if (password_hash(password, scheme, a->hash, sizeof a->hash, c->e) < 0 ||
+        password_scram(password, SCRAM_ITERATIONS, a->scram, sizeof a->scram, c->e) < 0)
+        return admin_result(c, -1);
+    return ERR_OK;
+}
+
+static void say(const struct admin_call *c, const char *what, const char *address)
+{
+    if (!c->dry_run)
+        LOG(ACCOUNT, NULL, F_STR("change", what), F_STR("account", address));
+}
+
+enum err_code admin_account_add(struct admin_call *c)
+{
+    struct directory_account a = {.quota = admin_size(c, "quota")};
+    bool has_password = json_object_get(c->request, "password") != NULL;
+    enum err_code code = admin_copy(c, "address", a.address, sizeof a.address);
+
+    if (code == ERR_OK)
+        code = admin_copy(c, "name", a.name, sizeof a.name);
+    if (code == ERR_OK) {
+        /* a refusal should not wait for a hash */
+        directory_pretend(true);
+        code = admin_result(c, directory_account_add(c->directory, &a, c->e));
+        directory_pretend(c->dry_run);
+    }
+    if (code == ERR_OK && has_password)
+        code = make_secrets(c, &a);
+    if (code == ERR_OK)
+        code = admin_result(c, directory_account_add(c->directory, &a, c->e));
+    if (code == ERR_OK && !c->dry_run &&
+        directory_account_get(c->directory, slice_str(a.address), &a, c->e) == 0)
+        admin_item(c, item_of(c, &a, false));
+    if (code == ERR_OK)
+        say(c, "account added", a.address);
+    mem_wipe(&a, sizeof a);
+    return code;
+}
+
+static bool list_one(void *ctx, const struct directory_account *a)
+{
+    const struct admin_call *c = ctx;
+
+    admin_item(c, item_of(c, a, false));
+    return true;
+}
+
+enum err_code admin_account_list(struct admin_call *c)
+{
+    struct slice domain = admin_text(c, "domain");
+
+    if (domain.n && !directory_has_domain(c->directory, domain))
+        return admin_result(
+            c, err_set(c->e, ERR_NO_DOMAIN,
+                   "that is not a domain of this server; see them with: postamt domain list"));
+    directory_accounts(c->directory, domain, list_one, c);
+    return ERR_OK;
+}
+
+/* The account the request names, into a. */
+static enum err_code get(const struct admin_call *c, struct directory_account *a)
+{
+    return admin_result(c, directory_account_get(c->directory, admin_text(c, "address"), a, c->e));
+}
+
+enum err_code admin_account_show(struct admin_call *c)
+{
+    struct directory_account a;
+    enum err_code code = get(c, &a);
+
+    if (code == ERR_OK)
+        admin_item(c, item_of(c, &a, true));
+    return code;
+}
+
+struct pointing {
+    const char *address;
+    json_t *list;
+};
+
+static bool points_there(void *ctx, const struct directory_alias *a)
+{
+    struct pointing *p = ctx;
+
+    if (strcmp(a->target, p->address) == 0)
+        json_array_append_new(p->list, json_string(a->address));
+    return true;
+}
+
+enum err_code admin_account_remove(struct admin_call *c)
+{
+    struct directory_account a;
+    enum err_code code = get(c, &a);
+    struct pointing p = {.address = a.address, .list = json_array()};
+
+    if (code == ERR_OK)
+        code = admin_result(c, directory_account_remove(c->directory, slice_str(a.address), c->e));
+    if (code == ERR_OK) {
+        directory_aliases(c->directory, SLICE(""), points_there, &p);
+        admin_item(c, json_pack("{s:s,s:O}", "address", a.address, "aliases_left", p.list));
+        admin_changed(c, a.address);
+        say(c, "account removed", a.address);
+    }
+    json_decref(p.list);
+    return code;
+}
+
+/* Looks, changes, and does so again if somebody else was faster (a login makes verifiers, too). */
+static enum err_code swap(const struct admin_call *c, struct directory_account *a,
+    enum err_code (*edit)(const struct admin_call *c, struct directory_account *a))
+{
+    for (int i = 0; i < 10; i++) {
+        struct directory_account before;
+        enum err_code code = get(c, &before);
+
+        *a = before;
+        if (code == ERR_OK)
+            code = edit(c, a);
+        if (code == ERR_OK)
+            code = admin_result(c, directory_account_swap(c->directory, &before, a, c->e));
+        if (code != ERR_UNAVAILABLE)
+            return code;
+    }
+    return ERR_UNAVAILABLE;
+}
+
+static enum err_code changed(struct admin_call *c,
+    enum err_code (*edit)(const struct admin_call *c, struct directory_account *a), const char *what)
+{
+    struct directory_account a;
+    enum err_code code = swap(c, &a, edit);
+
+    if (code == ERR_OK) {
+        admin_item(c, item_of(c, &a, false));
+        admin_changed(c, a.address);
+        say(c, what, a.address);
+    }
+    mem_wipe(&a, sizeof a);
+    return code;
+}
+
+static enum err_code suspend(const struct admin_call *c, struct directory_account *a)
+{
+    (void)c;
+    a->suspended = true;
+    return ERR_OK;
+}
+
+static enum err_code resume(const struct admin_call *c, struct directory_account *a)
+{
+    (void)c;
+    a->suspended = false;
+    return ERR_OK;
+}
+
+enum err_code admin_account_suspend(struct admin_call *c)
+{
+    return changed(c, suspend, "account suspended");
+}
+
+enum err_code admin_account_resume(struct admin_call *c)
+{
+    return changed(c, resume, "account resumed");
+}
+
+enum err_code admin_password_set(struct admin_call *c)
+{
+    return changed(c, make_secrets, "password set");
+}
+
+enum err_code admin_password_check(struct admin_call *c)
+{
+    struct directory_account a;
+    enum err_code code = get(c, &a);
+    bool good;
+
+    if (code != ERR_OK)
+        return code;
+    good = password_verify(admin_text(c, "password"), a.hash);
+    admin_item(c, json_pack("{s:s,s:b,s:b}", "address", a.address, "right", good, "suspended", a.suspended));
+    mem_wipe(&a, sizeof a);
+    return ERR_OK;
+}
