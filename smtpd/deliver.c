@@ -1,0 +1,330 @@
+/* The deliver: blocking; trace header, forged fields out, one file for all recipients, durable, then the
+ * answer. */
+#include "smtpd/deliver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "mail/header.h"
+#include "smtpd/roles.h"
+#include "smtpd/text.h"
+#include "store/account.h"
+#include "store/delivery.h"
+
+#define HEAD_FIRST ((size_t)16 * 1024) /* most headers are smaller */
+#define CUTS_FIRST 16
+#define RECIPIENTS_MAX 8192 /* more do not fit into a message between processes */
+
+void deliver_trace_put(struct ipc_out *out, const struct trace *t)
+{
+    struct ipc_out record = {.buf = BUF_INIT(IPC_MAX / 4)};
+
+    ipc_put(&record, t->reverse_path);
+    ipc_put(&record, t->helo);
+    ipc_put(&record, t->client_ip);
+    ipc_put(&record, t->client_name);
+    ipc_put(&record, t->for_address);
+    ipc_put(&record, t->tls);
+    ipc_put_u64(&record, t->esmtp);
+    ipc_put_u64(&record, t->authenticated);
+    ipc_put_u64(&record, t->utf8);
+    ipc_put(out, buf_slice(&record.buf));
+    buf_free(&record.buf);
+}
+
+bool deliver_trace_get(struct slice record, struct trace *t)
+{
+    struct ipc_in in = {.rest = record};
+
+    *t = (struct trace){.by = SLICE(""), .id = SLICE("")};
+    t->reverse_path = ipc_get(&in);
+    t->helo = ipc_get(&in);
+    t->client_ip = ipc_get(&in);
+    t->client_name = ipc_get(&in);
+    t->for_address = ipc_get(&in);
+    t->tls = ipc_get(&in);
+    t->esmtp = ipc_get_bool(&in);
+    t->authenticated = ipc_get_bool(&in);
+    t->utf8 = ipc_get_bool(&in);
+    return ipc_end(&in);
+}
+
+struct deliver {
+    int mail_root, spool_dir;
+};
+
+/* One DELIVER. */
+struct job {
+    struct id id;
+    bool replay;
+    int64_t when;
+    uint64_t size; /* of the text */
+    struct trace trace;
+    struct delivery_recipient *rcpts;
+    size_t n;
+    int text;
+    uint64_t kept; /* of the file in the mailbox */
+};
+
+/* --- forged fields --- */
+
+/* The text's first octets, as many as hold the header; slice of *b. */
+static int read_header(const struct job *j, struct buf *b, struct err *e)
+{
+    size_t want = HEAD_FIRST;
+
+    for (;;) {
+        size_t n = j->size < want ? (size_t)j->size : want;
+        char *to = buf_room(b, n - b->n);
+        struct slice head;
+
+        if (!to) /* the front refuses such before */
+            return err_set(e, ERR_TOO_BIG, "header above %llu octets", (unsigned long long)SMTP_HEADER_MAX);
+        if (fs_pread_all(j->text, to, n - b->n, (off_t)b->n) < 0)
+            return err_errno(e, "text");
+        buf_grew(b, n - b->n);
+        head = buf_slice(b);
+        if (n == j->size || header_size(head) < head.n)
+            return 0;
+        want = want * 4 < b->cap || b->n == b->cap ? want * 4 : b->cap;
+    }
+}
+
+/* Neighbours become one: less to read around them. */
+static size_t merge(struct delivery_cut *cuts, const struct trace_range *ranges, size_t n)
+{
+    size_t m = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (m && cuts[m - 1].offset + cuts[m - 1].len == ranges[i].offset)
+            cuts[m - 1].len += ranges[i].len;
+        else
+            cuts[m++] = (struct delivery_cut){ranges[i].offset, ranges[i].len};
+    }
+    return m;
+}
+
+static int find_cuts(
+    const struct job *j, struct slice our_name, struct delivery_cut **cuts, size_t *ncuts, struct err *e)
+{
+    struct buf head = BUF_INIT(SMTP_HEADER_MAX + HEAD_FIRST);
+    size_t max = CUTS_FIRST, n;
+    struct trace_range *ranges = mem_zalloc(max, sizeof *ranges);
+
+    *cuts = NULL;
+    *ncuts = 0;
+    if (read_header(j, &head, e) < 0) {
+        buf_free(&head);
+        free(ranges);
+        return -1;
+    }
+    n = trace_forged(buf_slice(&head), our_name, ranges, max);
+    if (n > max) { /* the header's size bounds it */
+        max = n;
+        ranges = mem_realloc(ranges, max, sizeof *ranges);
+        n = trace_forged(buf_slice(&head), our_name, ranges, max);
+        INVARIANT(n == max);
+    }
+    if (n) {
+        *cuts = mem_zalloc(n, sizeof **cuts);
+        *ncuts = merge(*cuts, ranges, n);
+    }
+    buf_free(&head);
+    free(ranges);
+    return 0;
+}
+
+/* --- one message --- */
+
+/* Sealed, and of the size that was told: what a front holds of it cannot change it any more. */
+static int check_text(const struct job *j, struct err *e)
+{
+    const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+    int seals = fcntl(j->text, F_GET_SEALS);
+    struct stat st;
+
+    if (seals < 0 || (seals & wanted) != wanted || fstat(j->text, &st) < 0 || (uint64_t)st.st_size != j->size)
+        return err_set(
+            e, ERR_INTERNAL, "the text is not a sealed file of %llu octets", (unsigned long long)j->size);
+    return 0;
+}
+
+static int spool(const struct deliver *d, struct role *r, struct job *j, struct err *e)
+{
+    struct buf head = BUF_INIT(IPC_MAX);
+    struct delivery_cut *cuts;
+    size_t ncuts;
+    int rc;
+
+    if (check_text(j, e) < 0 || find_cuts(j, slice_str(r->settings->hostname), &cuts, &ncuts, e) < 0)
+        return -1;
+    j->trace.by = slice_str(r->settings->hostname);
+    j->trace.id = slice_str(j->id.text);
+    j->trace.now = j->when;
+    trace_write(&head, &j->trace, true);
+    INVARIANT(!head.full);
+    rc =
+        delivery_spool(d->spool_dir, &j->id, buf_slice(&head), j->text, 0, j->size, cuts, ncuts, &j->kept, e);
+    free(cuts);
+    buf_free(&head);
+    return rc;
+}
+
+/* Whoever has never logged in may have no folders yet. */
+static void link_new_accounts(const struct deliver *d, struct role *r, struct job *j)
+{
+    for (size_t i = 0; i < j->n; i++) {
+        struct delivery_recipient *rcpt = &j->rcpts[i];
+
+        if (rcpt->result == 0 || rcpt->err.code != ERR_NO_USER)
+            continue;
+        if (account_make_dirs(d->mail_root, -1, rcpt->path, &rcpt->err) == 0)
+            delivery_link(d->mail_root, d->spool_dir, &j->id, j->when, slice_str(r->settings->hostname),
+                j->kept, rcpt, 1, j->replay);
+    }
+}
+
+static void deliver(const struct deliver *d, struct role *r, struct job *j, struct err *e)
+{
+    struct err unspool = {0};
+
+    if (spool(d, r, j, e) < 0) {
+        LOG(STORE_ERROR, j->id.text, F_STR("what", "spool"), F_STR("why", e->detail));
+        return;
+    }
+    delivery_link(d->mail_root, d->spool_dir, &j->id, j->when, slice_str(r->settings->hostname), j->kept,
+        j->rcpts, j->n, j->replay);
+    link_new_accounts(d, r, j);
+    if (delivery_unspool(d->spool_dir, &j->id, &unspool) < 0)
+        LOG(STORE_ERROR, j->id.text, F_STR("what", "unspool"), F_STR("why", unspool.detail));
+    for (size_t i = 0; i < j->n; i++)
+        if (j->rcpts[i].result < 0)
+            LOG(DELIVERY_FAILED, j->id.text, F_SLICE("path", j->rcpts[i].path),
+                F_STR("why", j->rcpts[i].err.detail));
+}
+
+static bool read_job(struct ipc_in *in, struct job *j)
+{
+    struct slice id = ipc_get(in), record;
+    uint64_t n, when;
+
+    j->replay = ipc_get_bool(in);
+    when = ipc_get_u64(in);
+    j->size = ipc_get_u64(in);
+    record = ipc_get(in);
+    n = ipc_get_u64(in);
+    if (in->bad || !id_is_valid(id) || when > INT64_MAX || j->size > INT64_MAX || n == 0 ||
+        n > RECIPIENTS_MAX || !deliver_trace_get(record, &j->trace))
+        return false;
+    memcpy(j->id.text, id.p, ID_LEN);
+    j->when = (int64_t)when;
+    j->rcpts = mem_zalloc(n, sizeof *j->rcpts);
+    for (j->n = 0; j->n < n && !in->bad; j->n++) {
+        uint64_t number;
+
+        j->rcpts[j->n].path = ipc_get(in);
+        number = ipc_get_u64(in);
+        if (number > UINT32_MAX)
+            return false;
+        j->rcpts[j->n].number = (uint32_t)number;
+        j->rcpts[j->n].result = -1;
+    }
+    j->text = ipc_get_fd(in);
+    return ipc_end(in);
+}
+
+static bool on_deliver(struct role *r, int parent, struct ipc_in *in)
+{
+    struct job j = {.text = -1};
+    struct err e = {0};
+    struct ipc_out out;
+    bool ok = read_job(in, &j);
+
+    if (ok) {
+        deliver(r->state, r, &j, &e);
+        ipc_begin(&out, IPC_DELIVERED);
+        ipc_put_str(&out, j.id.text);
+        ipc_put_u64(&out, e.code);
+        ipc_put_u64(&out, j.kept);
+        ipc_put_u64(&out, j.n);
+        for (size_t i = 0; i < j.n; i++) {
+            ipc_put_u64(&out, j.rcpts[i].result == 0          ? ERR_OK
+                              : j.rcpts[i].err.code == ERR_OK ? ERR_IO
+                                                              : j.rcpts[i].err.code);
+            ipc_put_u64(&out, j.rcpts[i].was_there);
+        }
+        ok = ipc_send_now(parent, &out) == 0;
+    }
+    free(j.rcpts);
+    if (j.text >= 0)
+        close(j.text);
+    return ok;
+}
+
+static bool on_count(struct role *r, int parent, struct ipc_in *in)
+{
+    const struct deliver *d = r->state;
+    struct slice account = ipc_get(in), path = ipc_get(in);
+    uint64_t octets = 0, messages = 0;
+    struct err e = {0};
+    struct ipc_out out;
+
+    if (!ipc_end(in))
+        return false;
+    if (delivery_usage(d->mail_root, path, &octets, &messages, &e) < 0) {
+        if (e.code == ERR_NO_USER) /* no folders yet: no messages */
+            e.code = ERR_OK;
+        else
+            LOG(STORE_ERROR, NULL, F_STR("what", "count"), F_SLICE("account", account),
+                F_STR("why", e.detail));
+    }
+    ipc_begin(&out, IPC_COUNTED);
+    ipc_put(&out, account);
+    ipc_put_u64(&out, e.code);
+    ipc_put_u64(&out, octets);
+    ipc_put_u64(&out, messages);
+    return ipc_send_now(parent, &out) == 0;
+}
+
+/* --- the role --- */
+
+static int run(struct role *r, struct err *e)
+{
+    struct deliver *d = mem_zalloc(1, sizeof *d);
+    struct buf store = BUF_INIT(IPC_MAX + 64);
+    enum role_id peer;
+    unsigned instance;
+    struct ipc_in in;
+
+    d->mail_root = fs_open_root(r->settings->mail_dir);
+    if (d->mail_root < 0)
+        return err_errno(e, r->settings->mail_dir);
+    d->spool_dir = fs_open_root(r->settings->spool_dir);
+    if (d->spool_dir < 0)
+        return err_errno(e, r->settings->spool_dir);
+    r->state = d;
+    while (role_next(r, &store, &in, &peer, &instance) == 1) {
+        int fd = role_peer_fd(r, peer, instance);
+        bool ok =
+            in.type == IPC_DELIVER ? on_deliver(r, fd, &in) : in.type == IPC_COUNT && on_count(r, fd, &in);
+
+        if (!ok)
+            role_peer_bad(r, peer, instance, &in);
+        ipc_in_free(&in);
+    }
+    buf_free(&store);
+    return 0;
+}
+
+const struct role_ops smtpd_deliver_role = {
+    .id = ROLE_SMTPD_DELIVER,
+    .run = run,
+    .blocking = true,
+};
