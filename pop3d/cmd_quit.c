@@ -1,9 +1,9 @@
 /*
  * QUIT: RFC 1939 6. Deletes what is marked, durably, and answers after that.
  *
- * Deletion is by UID: what another session deleted meanwhile is gone already, what came is not touched. Up to PORTION
- * messages cost one sync; more go in portions, so that other sessions of the user are served between. If the
- * connection breaks while it works, the rest is deleted all the same: the client has said QUIT.
+ * Deletion is by UID: what another session deleted meanwhile is gone already, what came is not touched. Up to
+ * PORTION messages cost one sync; more go in portions, so that other sessions of the user are served between.
+ * If the connection breaks while it works, the rest is deleted all the same: the client has said QUIT.
  */
 #include "pop3d/pop3.h"
 
@@ -26,6 +26,7 @@ enum pop3_step pop3_delete_some(struct pop3_session *s)
     uint64_t octets = 0;
     size_t n = 0, gone = 0;
     struct err e = {0};
+    bool failed;
 
     if (s->left == s->count)
         return POP3_DONE;
@@ -35,7 +36,8 @@ enum pop3_step pop3_delete_some(struct pop3_session *s)
         return give_up(s, s->count - s->left, &e);
     }
     for (; s->at < s->count && n < PORTION; s->at++) {
-        const struct message *m = s->msgs[s->at].deleted ? mailbox_by_uid(s->mailbox, s->msgs[s->at].uid) : NULL;
+        const struct message *m =
+            s->msgs[s->at].deleted ? mailbox_by_uid(s->mailbox, s->msgs[s->at].uid) : NULL;
 
         if (m) {
             uids[n++] = m->uid;
@@ -44,13 +46,12 @@ enum pop3_step pop3_delete_some(struct pop3_session *s)
     }
     if (n == 0)
         return POP3_DONE;
-    if (mailbox_expunge(s->mailbox, uids, n, &gone, &e) < 0)
-        return give_up(s, n, &e);
-    if (gone < n) /* a neighbour was faster between our look and now; he counts those */
-        octets = octets / n * gone;
-    if (gone)
-        worker_usage(s->ws->worker, 0, octets, 0, gone);
+    failed = mailbox_expunge(s->mailbox, uids, n, &gone, &e) < 0;
+    if (gone) /* fewer than n also when a neighbour was faster between our look and now; he counts his */
+        worker_usage(s->ws->worker, 0, gone == n ? octets : octets / n * gone, 0, gone);
     s->removed += gone;
+    if (failed)
+        return give_up(s, n - gone, &e);
     return s->at < s->count ? POP3_MORE : POP3_DONE;
 }
 
@@ -62,7 +63,8 @@ static enum pop3_step run(struct pop3_session *s)
         LOG(EXPUNGE, s->ws->sid, F_SLICE("user", worker_user(s->ws->worker)), F_STR("mailbox", "INBOX"),
             F_U64("messages", s->removed));
     if (s->failed) /* RFC 1939 6: "some deleted messages not removed" */
-        pop3_err(s, "[SYS/TEMP] some deleted messages (%zu) are still there; %s", s->failed, err_row(s->error)->text);
+        pop3_err(s, "[SYS/TEMP] some deleted messages (%zu) are still there; %s", s->failed,
+            err_row(s->error)->text);
     else if (s->removed)
         pop3_ok(s, "bye, %zu messages deleted", s->removed);
     else

@@ -1,9 +1,10 @@
 /*
  * RETR: RFC 1939 5. TOP: RFC 1939 7.
  *
- * The text goes out dot-stuffed as the client takes it; between two portions it is asked for anew, which costs nothing
- * as long as no other session of the user read something in between. Flags stay as they are. NUL octets are passed on;
- * a message that ends without a blank line behind its header gets one (clients.md 15).
+ * The text goes out dot-stuffed as the client takes it; between two portions it is asked for anew, which
+ * costs nothing as long as no other session of the user read something in between. Flags stay as they are.
+ * NUL octets are passed on; a message that ends without a blank line behind its header gets one (clients.md
+ * 15).
  */
 #include <string.h>
 
@@ -68,8 +69,8 @@ static int begin(struct pop3_session *s, bool is_top, struct slice *text, struct
 /* A message lost in the middle must not look complete: no dot, the connection ends. */
 static enum pop3_step break_off(struct pop3_session *s, const char *why)
 {
-    LOG(STORE_ERROR, s->ws->sid, F_STR("what", "a message went away while it was sent"), F_U64("uid", s->text.uid),
-        F_STR("why", why));
+    LOG(STORE_ERROR, s->ws->sid, F_STR("what", "a message went away while it was sent"),
+        F_U64("uid", s->text.uid), F_STR("why", why));
     return POP3_END;
 }
 
@@ -84,7 +85,7 @@ static void finish(struct pop3_session *s)
     buf_add(out, SLICE(".\r\n"));
 }
 
-static enum pop3_step send(struct pop3_session *s, bool is_top)
+static enum pop3_step send_text(struct pop3_session *s, bool is_top)
 {
     struct pop3_text *t = &s->text;
     struct slice text;
@@ -117,12 +118,12 @@ static enum pop3_step send(struct pop3_session *s, bool is_top)
 
 static enum pop3_step run_retr(struct pop3_session *s)
 {
-    return send(s, false);
+    return send_text(s, false);
 }
 
 static enum pop3_step run_top(struct pop3_session *s)
 {
-    return send(s, true);
+    return send_text(s, true);
 }
 
 const struct pop3_command pop3_retr = {

@@ -1,9 +1,9 @@
 /*
  * UIDL: RFC 1939 7
  *
- * The id is the UID and the UIDVALIDITY of the INBOX, eight hexadecimal digits each, lower case. Both are durable
- * without any state/, so clients that leave mail on the server fetch nothing twice. It is also Dovecot's form, so those
- * of a mailbox that was taken over with its UIDs go on as if nothing had happened.
+ * The id is the UID and the UIDVALIDITY of the INBOX, eight hexadecimal digits each, lower case. Both are
+ * durable without any state/, so clients that leave mail on the server fetch nothing twice. It is also
+ * Dovecot's form, so those of a mailbox that was taken over with its UIDs go on as if nothing had happened.
  */
 #include "pop3d/pop3.h"
 #include "pop3d/listing.h"

@@ -29,8 +29,8 @@ static struct slice next_word(struct slice *rest)
 }
 
 /*
- * A message number. Whatever is made of digits is one; what no message can have (0, or a number beyond 32 bits) is told
- * as 0, and the driver answers that there is no such message.
+ * A message number. Whatever is made of digits is one; what no message can have (0, or a number beyond 32
+ * bits) is told as 0, and the driver answers that there is no such message.
  */
 static bool read_message(struct slice word, struct pop3_arguments *args)
 {

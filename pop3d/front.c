@@ -1,9 +1,9 @@
 /*
- * The AUTHORIZATION state (RFC 1939 4): greeting, CAPA, STLS, USER and PASS, AUTH, QUIT. It has no files and no accounts;
- * authd decides, and the worker answers the login.
+ * The AUTHORIZATION state (RFC 1939 4): greeting, CAPA, STLS, USER and PASS, AUTH, QUIT. It has no files and
+ * no accounts; authd decides, and the worker answers the login.
  *
- * A client may send all its commands at once: from the moment a login is asked for, nothing is read until it is
- * answered, and what waits then goes to the worker with the socket.
+ * A client may send all its commands at once: from the moment a login is asked for, nothing is read until it
+ * is answered, and what waits then goes to the worker with the socket.
  */
 #include "session/front.h"
 
@@ -14,8 +14,9 @@
 #include "mail/decode.h"
 #include "pop3d/pop3.h"
 
-#define AUTH_LINE_MAX 12290 /* RFC 4954 4, which RFC 5034 follows: a line inside an exchange */
-#define FAILURES_MAX 3      /* wrong passwords, then the connection is closed */
+#define AUTH_LINE_MAX 12290    /* RFC 4954 4, which RFC 5034 follows: a line inside an exchange */
+#define INPUT_MAX (32u * 1024) /* what goes along with front_hand_over fits one message */
+#define FAILURES_MAX 3         /* wrong passwords, then the connection is closed */
 
 enum step {
     STEP_COMMANDS,
@@ -275,12 +276,12 @@ static bool run_quit(struct front_conn *c, struct slice rest, bool has_rest)
 }
 
 static const struct login_command commands[] = {
-    {"CAPA", "", run_capa},              /* RFC 2449 5 */
-    {"STLS", "", run_stls},              /* RFC 2595 4 */
-    {"USER", "address", run_user},       /* RFC 1939 7 */
-    {"PASS", "password", run_pass},      /* RFC 1939 7 */
+    {"CAPA", "", run_capa},                     /* RFC 2449 5 */
+    {"STLS", "", run_stls},                     /* RFC 2595 4 */
+    {"USER", "address", run_user},              /* RFC 1939 7 */
+    {"PASS", "password", run_pass},             /* RFC 1939 7 */
     {"AUTH", "mechanism [response]", run_auth}, /* RFC 5034 4 */
-    {"QUIT", "", run_quit},              /* RFC 1939 4 */
+    {"QUIT", "", run_quit},                     /* RFC 1939 4 */
 };
 
 /* False: the connection is closed, or not ours to read any more. */
@@ -310,6 +311,7 @@ static bool handle_line(struct front_conn *c, struct slice line)
 static void on_opened(struct front_conn *c)
 {
     c->state = mem_zalloc(1, sizeof(struct login));
+    stream_set_input_max(c->stream, INPUT_MAX);
     stream_deadline(c->stream, (unsigned)(c->settings->login_timeout_s * 1000));
     /* no timestamp in <>: there is no APOP (security.md P03) */
     buf_printf(out(c), "+OK %s POP3 ready\r\n", c->settings->hostname);
@@ -392,7 +394,7 @@ static void on_authenticated(struct front_conn *c, struct slice account, struct 
 {
     struct login *l = c->state;
 
-    LOG(LOGIN, c->sid.text, F_SLICE("user", account), F_STR("ip", c->ip), F_STR("service", "pop3"));
+    (void)account; /* authd tells the parent, and logs it */
     if (final.n == 0) {
         hand_over(c);
         return;

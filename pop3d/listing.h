@@ -1,8 +1,8 @@
 /*
  * listing: the lines of LIST and UIDL, "<number> <what>", for mailboxes of any size.
  *
- * 100,000 lines are some milliseconds of the worker's time, so they are written digit by digit into the stream's
- * output, in portions between which other sessions have their turn.
+ * 100,000 lines are some milliseconds of the worker's time, so they are written digit by digit into the
+ * stream's output, in portions between which other sessions have their turn.
  */
 #ifndef POP3D_LISTING_H
 #define POP3D_LISTING_H

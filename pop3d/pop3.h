@@ -1,15 +1,15 @@
 /*
  * pop3: a session of the POP3 worker and its commands: one row each, one file a family.
  *
- * `pop3d/cmd_<name>.c` exports const struct pop3_command rows; the list in commands.c names them; CAPA and the man
- * page come from the rows. The driver (session.c) alone reads lines, checks arguments against the row's shape and
- * against the snapshot, and calls run(), which may assume that the message exists and is not marked. The snapshot
- * (numbers, UIDs, sizes of the INBOX) is made at login and never changes (RFC 1939 8); nothing is locked meanwhile
- * (security.md P01): other sessions, IMAP and deliveries go on, and a message they delete is simply gone. DELE only
- * marks; QUIT deletes by UID, durably, before it answers.
+ * `pop3d/cmd_<name>.c` exports const struct pop3_command rows; the list in commands.c names them; CAPA and
+ * the man page come from the rows. The driver (session.c) alone reads lines, checks arguments against the
+ * row's shape and against the snapshot, and calls run(), which may assume that the message exists and is not
+ * marked. The snapshot (numbers, UIDs, sizes of the INBOX) is made at login and never changes (RFC 1939 8);
+ * nothing is locked meanwhile (security.md P01): other sessions, IMAP and deliveries go on, and a message
+ * they delete is simply gone. DELE only marks; QUIT deletes by UID, durably, before it answers.
  *
- * Long work is run() returning POP3_MORE: it is called again when the output has drained, or when the loop has
- * served the others. What it must remember between the calls stands in struct pop3_session.
+ * Long work is run() returning POP3_MORE: it is called again when the output has drained, or when the loop
+ * has served the others. What it must remember between the calls stands in struct pop3_session.
  */
 #ifndef POP3D_POP3_H
 #define POP3D_POP3_H
@@ -28,8 +28,8 @@ enum pop3_shape { POP3_NOTHING, POP3_MAY_MESSAGE, POP3_MESSAGE, POP3_MESSAGE_LIN
 struct pop3_session;
 
 struct pop3_command {
-    const char *name;       /* "RETR" */
-    const char *arguments;  /* for people: "message lines"; "" for none */
+    const char *name;      /* "RETR" */
+    const char *arguments; /* for people: "message lines"; "" for none */
     enum pop3_shape shape;
     const char *capability; /* what CAPA announces for it; NULL: nothing beyond RFC 1939 */
     const char *rfc;        /* "RFC 1939 5" */
@@ -44,7 +44,12 @@ struct pop3_arguments {
     uint32_t lines;
 };
 
-enum pop3_parse { POP3_PARSED, POP3_UNKNOWN, POP3_LOGIN_ONLY /* USER, PASS, .. after the login */, POP3_BAD_ARGUMENTS };
+enum pop3_parse {
+    POP3_PARSED,
+    POP3_UNKNOWN,
+    POP3_LOGIN_ONLY /* USER, PASS, .. after the login */,
+    POP3_BAD_ARGUMENTS
+};
 /* Reads one line (no CRLF). Pure; fuzzed. *row is set unless POP3_UNKNOWN or POP3_LOGIN_ONLY. */
 enum pop3_parse pop3_parse(struct slice line, const struct pop3_command **row, struct pop3_arguments *args);
 
@@ -57,7 +62,7 @@ struct pop3_message {
 /* A message on its way out: RETR and TOP (cmd_retr.c). */
 struct pop3_text {
     uint32_t uid;
-    size_t at, end;   /* octets of the text that went out, that shall go out */
+    size_t at, end; /* octets of the text that went out, that shall go out */
     bool at_line_start, last_cr;
     bool needs_blank; /* no blank line behind the header: one is added (clients.md 15) */
 };
@@ -65,18 +70,18 @@ struct pop3_text {
 struct pop3_session {
     struct worker_session *ws;
     struct stream *stream;
-    struct mailbox *mailbox;      /* NULL: it could not be opened */
-    struct pop3_message *msgs;    /* msgs[0] is message 1 */
+    struct mailbox *mailbox;   /* NULL: it could not be opened */
+    struct pop3_message *msgs; /* msgs[0] is message 1 */
     uint32_t uidvalidity;
-    size_t count;                 /* in the snapshot */
-    size_t left;                  /* not marked */
-    uint64_t octets;              /* of those */
-    char *mechanisms;             /* what the front announces: CAPA says the same after login */
+    size_t count;                   /* in the snapshot */
+    size_t left;                    /* not marked */
+    uint64_t octets;                /* of those */
+    char *mechanisms;               /* what the front announces: CAPA says the same after login */
     const struct pop3_command *cmd; /* running */
-    struct pop3_arguments args;   /* its */
-    size_t at;                    /* how far it is */
-    size_t removed, failed;       /* messages QUIT deleted, could not delete */
-    enum err_code error;          /* and why */
+    struct pop3_arguments args;     /* its */
+    size_t at;                      /* how far it is */
+    size_t removed, failed;         /* messages QUIT deleted, could not delete */
+    enum err_code error;            /* and why */
     struct pop3_text text;
     struct pop3_private *private; /* the driver's */
 };
@@ -102,13 +107,13 @@ bool pop3_yield(const struct pop3_session *s);
 /* "-ERR [<code>] <sentence>" CRLF of a row of the error table. */
 void pop3_write_err(struct buf *out, enum err_code code);
 /*
- * The capability list with its final dot (RFC 2449 5). stls: STLS is possible; login: USER and PASS are; mechanisms:
- * for SASL, "" for none.
+ * The capability list with its final dot (RFC 2449 5). stls: STLS is possible; login: USER and PASS are;
+ * mechanisms: for SASL, "" for none.
  */
 void pop3_write_capabilities(struct buf *out, bool stls, bool login, const char *mechanisms);
 
-extern const struct pop3_command pop3_capa, pop3_stat, pop3_list, pop3_uidl, pop3_retr, pop3_top, pop3_dele, pop3_rset,
-    pop3_noop, pop3_quit;
+extern const struct pop3_command pop3_capa, pop3_stat, pop3_list, pop3_uidl, pop3_retr, pop3_top, pop3_dele,
+    pop3_rset, pop3_noop, pop3_quit;
 /* QUIT's work without its answer: one portion of deletions. */
 enum pop3_step pop3_delete_some(struct pop3_session *s);
 

@@ -1,9 +1,10 @@
 /*
  * The driver of one POP3 session: reads lines, checks them, runs commands, keeps time.
  *
- * One command runs at a time and lines are answered in their order (RFC 2449 6.6); what a client pipelines is answered
- * in as few writes as the output's limit allows. A command that returned POP3_MORE, and a client that pipelines for
- * longer than a turn, go on from a timer of 0 ms, after other sessions had theirs. What no QUIT confirmed is forgotten.
+ * One command runs at a time and lines are answered in their order (RFC 2449 6.6); what a client pipelines is
+ * answered in as few writes as the output's limit allows. A command that returned POP3_MORE, and a client
+ * that pipelines for longer than a turn, go on from a timer of 0 ms, after other sessions had theirs. What no
+ * QUIT confirmed is forgotten.
  */
 #include "pop3d/session.h"
 
@@ -39,7 +40,8 @@ bool pop3_yield(const struct pop3_session *s)
 
 /* --- answers --- */
 
-static void answer(struct pop3_session *s, const char *status, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+answer(struct pop3_session *s, const char *status, const char *fmt, va_list ap)
 {
     struct buf *out = pop3_out(s);
 
@@ -204,7 +206,8 @@ static bool handle_line(struct pop3_session *s, struct slice line)
     return run(s);
 }
 
-/* Lines, until there are none, the output is backed up, or the turn is over. False: the session has ended, or waits. */
+/* Lines, until there are none, the output is backed up, or the turn is over. False: the session has ended, or
+ * waits. */
 static bool read_lines(struct pop3_session *s)
 {
     struct slice line;
@@ -298,8 +301,8 @@ static void on_ended(void *ctx, struct stream *stream, enum stream_end why, cons
 
     (void)stream;
     if (s->count - s->left && s->cmd != &pop3_quit)
-        LOG(PROTOCOL, s->ws->sid, F_STR("why", "ended without QUIT: nothing was deleted"), F_STR("end", whys[why]),
-            F_STR("detail", detail ? detail : ""));
+        LOG(PROTOCOL, s->ws->sid, F_STR("why", "ended without QUIT: nothing was deleted"),
+            F_STR("end", whys[why]), F_STR("detail", detail ? detail : ""));
     end(s);
 }
 
@@ -316,7 +319,8 @@ static enum pop3_step measure(struct pop3_session *s)
         struct err e = {0};
 
         if (m->size == 0 && mailbox_size(s->mailbox, m->uid, &m->size, &e) < 0) {
-            LOG(STORE_ODD, s->ws->sid, F_STR("what", "no size of a message"), F_U64("uid", m->uid), F_STR("why", e.detail));
+            LOG(STORE_ODD, s->ws->sid, F_STR("what", "no size of a message"), F_U64("uid", m->uid),
+                F_STR("why", e.detail));
             msg = mailbox_by_uid(s->mailbox, m->uid);
             m->size = msg ? msg->size : 0;
         }

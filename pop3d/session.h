@@ -1,8 +1,8 @@
 /*
  * session: the driver of one POP3 session, for the worker; commands see pop3d/pop3.h only.
  *
- * A session lives from pop3_session_new, which answers the login, to its end, which it finds by itself: QUIT, the end of
- * the connection, idleness. ws->state points to it meanwhile.
+ * A session lives from pop3_session_new, which answers the login, to its end, which it finds by itself: QUIT,
+ * the end of the connection, idleness. ws->state points to it meanwhile.
  */
 #ifndef POP3D_SESSION_H
 #define POP3D_SESSION_H

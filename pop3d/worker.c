@@ -1,5 +1,5 @@
-/* What a user's worker has besides its sessions: the INBOX, open as long as the worker lives, so that the next login
- * (mail programs poll) need not read its names again. */
+/* What a user's worker has besides its sessions: the INBOX, open as long as the worker lives, so that the
+ * next login (mail programs poll) need not read its names again. */
 #include <stdlib.h>
 
 #include "common/mem.h"
@@ -26,7 +26,8 @@ struct mailbox *pop3_open_inbox(struct worker *w, struct err *e)
 
         if (u->kept)
             mailbox_close(u->kept);
-        u->kept = mailbox_open(worker_account(w), SLICE("INBOX"), &ignored); /* the same object, one reference more */
+        u->kept = mailbox_open(
+            worker_account(w), SLICE("INBOX"), &ignored); /* the same object, one reference more */
     }
     return m;
 }
