@@ -28,7 +28,8 @@ TESTS += tests/unit/test_pop3_parse tests/unit/test_pop3_session tests/unit/test
 tests_unit_test_pop3_parse_SOURCES = tests/unit/test_pop3_parse.c
 tests_unit_test_pop3_parse_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_pop3_parse_LDADD = $(LIBS_POP3D) $(CMOCKA_LIBS)
-tests_unit_test_pop3_session_SOURCES = tests/unit/test_pop3_session.c
+tests_unit_test_pop3_session_SOURCES = tests/unit/test_pop3_session.c tests/unit/store_box.c \
+	tests/unit/store_box.h
 tests_unit_test_pop3_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_pop3_session_LDADD = $(LIBS_POP3D) $(CMOCKA_LIBS)
 tests_unit_test_pop3_front_SOURCES = tests/unit/test_pop3_front.c
