@@ -265,6 +265,8 @@ int worker_main(const struct worker_ops *ops, const struct settings *settings, u
     }
     w->parent = ipc_new(w->base, channel, "parent", on_parent, on_parent_closed, w);
     event_base_dispatch(w->base);
+    if (w->ops->ended)
+        w->ops->ended(w);
     account_close(w->account);
     return 0;
 }

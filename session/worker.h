@@ -33,6 +33,8 @@ struct worker_ops {
     void (*changed)(struct worker *w, struct slice disk_name, bool all);
     /* End it: BYE / -ERR with the sentence of the code, then worker_session_end. */
     void (*kill)(struct worker_session *ws, enum err_code code);
+    /* The worker ends, all sessions are over: free worker_state, close what it has open of the account. NULL: nothing. */
+    void (*ended)(struct worker *w);
 };
 
 struct account *worker_account(struct worker *w);

@@ -1,0 +1,10 @@
+/* STAT: RFC 1939 5 */
+#include "pop3d/pop3.h"
+
+static enum pop3_step run(struct pop3_session *s)
+{
+    return pop3_ok(s, "%zu %llu", s->left, (unsigned long long)s->octets);
+}
+
+const struct pop3_command pop3_stat = {
+    .name = "STAT", .arguments = "", .shape = POP3_NOTHING, .rfc = "RFC 1939 5", .run = run};
