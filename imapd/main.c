@@ -49,7 +49,7 @@ static const struct role_ops parent = {
 
 static int run_spawner(struct role *r, struct err *e)
 {
-    return spawner_run(r, &imapd_worker_ops, SANDBOX_IMAPD_WORKER, e);
+    return spawner_run(r, &imapd_worker_ops, e);
 }
 
 static const struct role_ops spawner = {

@@ -24,7 +24,7 @@ static int run_front(struct role *r, struct err *e)
 
 static int run_spawner(struct role *r, struct err *e)
 {
-    return spawner_run(r, &pop3_worker_ops, SANDBOX_POP3D_WORKER, e);
+    return spawner_run(r, &pop3_worker_ops, e);
 }
 
 static const struct role_ops parent = {.id = ROLE_POP3D_PARENT,

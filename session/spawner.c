@@ -32,6 +32,14 @@ struct spawner {
     pid_t self;
 };
 
+/* Made by spawner_prepare: compiling it needs calls that the spawner itself does not have. */
+static struct sandbox_filter *worker_filter;
+
+static enum sandbox_id worker_row(const struct role *r)
+{
+    return r->ops->id == ROLE_IMAPD_SPAWNER ? SANDBOX_IMAPD_WORKER : SANDBOX_POP3D_WORKER;
+}
+
 static void on_sigchld(int sig)
 {
     (void)sig; /* interrupts ppoll; spawner_interrupted does the work */
@@ -42,12 +50,14 @@ int spawner_prepare(struct role *r, struct err *e)
     struct sigaction act = {.sa_handler = on_sigchld};
     sigset_t chld;
 
-    (void)r;
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
     /* taken only inside role_next's ppoll */
     if (sigaction(SIGCHLD, &act, NULL) < 0 || sigprocmask(SIG_BLOCK, &chld, NULL) < 0)
         return err_errno(e, "SIGCHLD");
+    worker_filter = sandbox_filter_new(worker_row(r), e);
+    if (!worker_filter && e->code != ERR_OK)
+        return -1;
     decode_preload();
     return store_init(e);
 }
@@ -163,7 +173,7 @@ void spawner_interrupted(struct role *r)
     }
 }
 
-int spawner_run(struct role *r, const struct worker_ops *ops, enum sandbox_id sandbox, struct err *e)
+int spawner_run(struct role *r, const struct worker_ops *ops, struct err *e)
 {
     struct spawner *sp = mem_zalloc(1, sizeof *sp);
     struct buf store = BUF_INIT(0);
@@ -172,16 +182,14 @@ int spawner_run(struct role *r, const struct worker_ops *ops, enum sandbox_id sa
     struct ipc_in in;
 
     sp->ops = ops;
-    sp->sandbox = sandbox;
+    sp->sandbox = worker_row(r);
     sp->self = getpid();
     sp->mail_root = fs_open_root(r->settings->mail_dir);
     sp->state_root = fs_open_root(r->settings->state_dir);
     if (sp->mail_root < 0 || sp->state_root < 0)
         return err_errno(e, "mail and state folders");
     r->state = sp;
-    sp->filter = sandbox_filter_new(sandbox, e);
-    if (!sp->filter && e->code != ERR_OK)
-        return -1;
+    sp->filter = worker_filter;
     while (role_next(r, &store, &in, &peer, &instance) == 1) {
         if (in.type != IPC_SPAWN || !spawn(r, &in))
             role_peer_bad(r, peer, instance, &in);

@@ -10,8 +10,8 @@
 
 /* For role_ops.prepare: opens what the sandbox will refuse (charsets, the store's constants, the trees). */
 int spawner_prepare(struct role *r, struct err *e);
-/* For role_ops.run; `sandbox` is the workers' row. */
-int spawner_run(struct role *r, const struct worker_ops *ops, enum sandbox_id sandbox, struct err *e);
+/* For role_ops.run. */
+int spawner_run(struct role *r, const struct worker_ops *ops, struct err *e);
 /* For role_ops.interrupted: children that ended. */
 void spawner_interrupted(struct role *r);
 
