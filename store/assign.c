@@ -99,7 +99,8 @@ static int adopt_write(struct mailbox *m, const struct fresh *names, size_t n, u
     else if (fs_replace(m->state, staging, m->dir, ADOPT_FILE, buf_slice(&text), 0600, true) < 0)
         rc = err_errno(e, ADOPT_FILE);
     else
-        rc = adopt_load(m, e);
+        rc = 0;
+    m->adopt_stamp = -1; /* the next scan reads it */
     buf_free(&text);
     return rc;
 }
@@ -229,7 +230,8 @@ static void assign_one(struct mailbox *m, struct fresh *f, uint32_t uid, bool na
         }
         msg.file = slice_dup(buf_slice(&to));
     } else {
-        msg.file = mem_strdup(f->file);
+        msg.file = f->file;
+        f->file = NULL;
         m->unnamed++;
     }
     msg.modseq = m->modseq;
@@ -264,6 +266,7 @@ static int assign_all(struct mailbox *m, struct fresh *names, size_t n, struct e
     size_t in_cur = 0;
     uint32_t first;
     bool adopt, renamed = false;
+    const char *before = "";
 
     while (in_cur < n && !names[in_cur].in_new)
         in_cur++;
@@ -278,10 +281,12 @@ static int assign_all(struct mailbox *m, struct fresh *names, size_t n, struct e
         bool named = !adopt || i >= in_cur;
 
         /* two files with one unique part: the list could not tell them apart */
-        if (!named && i > 0 && name_parse(slice_str(names[i].file), 0, &a) &&
-            name_parse(slice_str(names[i - 1].file), 0, &b) && slice_eq(a.unique, b.unique))
+        if (!named && i > 0 && names[i].order == names[i - 1].order &&
+            name_parse(slice_str(names[i].file), 0, &a) && name_parse(slice_str(before), 0, &b) &&
+            slice_eq(a.unique, b.unique))
             named = true;
         renamed |= named;
+        before = names[i].file; /* lives on, here or in the array */
         assign_one(m, &names[i], (uint32_t)(first + i), named);
     }
     if (renamed)

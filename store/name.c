@@ -30,7 +30,7 @@ static struct field field_parse(struct slice text)
             f.kind = FIELD_SIZE;
         break;
     case 'W':
-        if (slice_u64(value, SIZE_LIMIT, &f.value))
+        if (slice_u64(value, SIZE_LIMIT, &f.value) && f.value > 0)
             f.kind = FIELD_CRLF;
         break;
     case 'D':

@@ -35,9 +35,10 @@ static int raise_ceilings(struct mailbox *m, uint64_t uidnext, uint64_t modseq, 
         return -1;
     if (uidnext <= m->meta.uidnext && modseq < m->meta.modseq)
         return 0;
-    if (uidnext > m->meta.uidnext)
+    /* both at once: the file is written anyway */
+    if (uidnext + META_BLOCK > m->meta.uidnext)
         m->meta.uidnext = uidnext + META_BLOCK < UID_END ? uidnext + META_BLOCK : UID_END;
-    if (modseq >= m->meta.modseq)
+    if (modseq + META_BLOCK > m->meta.modseq)
         m->meta.modseq = modseq + META_BLOCK;
     return meta_store(m->state, m->dir, &m->meta, e);
 }

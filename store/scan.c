@@ -219,7 +219,7 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
     const char *text = c->scan->text.p;
     size_t best = from;
 
-    for (size_t i = from; i < to; i++) {
+    for (size_t i = from; i < to && to > from + 1; i++) {
         const char *file = text + entries[i].at;
 
         if (msg && strcmp(file, msg->file) == 0) {

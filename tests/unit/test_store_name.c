@@ -33,6 +33,7 @@ static void parses(void **state)
         {"x,U=7.23:2,", "x", 0, 0, 0, 0, 0, true},
         {"x,U=7:2,S", "x", 0, 0, 0, 0, FLAG_SEEN, false},
         {"x,U=8.23,U=7.22:2,", "x", 0, 0, 0, 7, 0, true},
+        {"x,W=0,S=9", "x", 9, 9, 0, 0, 0, false},
         {"x,S=1,S=2", "x", 1, 1, 0, 0, 0, false},
         {"x,S=-1,S=99999999999999999999,S=3", "x", 3, 3, 0, 0, 0, false},
         {"x:1,exp:2,F", "x:1", 0, 0, 0, 0, FLAG_FLAGGED, false},
