@@ -14,11 +14,20 @@
 #include "mail/decode.h"
 
 #define PIECE ((size_t)128 << 10)
-#define HIGH_BITS UINT64_C(0x8080808080808080)
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGH_BITS (ONES * 0x80)
 
 static bool has(struct slice hay, struct slice needle)
 {
     return needle.n <= hay.n && memmem(hay.p, hay.n, needle.p, needle.n) != NULL;
+}
+
+/* Eight octets of ASCII in lower case: 0x20 is added where an octet is at least 'A' and not above 'Z'. */
+static uint64_t lower8(uint64_t w)
+{
+    uint64_t from_a = w + ONES * (0x80 - 'A'), above_z = w + ONES * (0x80 - 'Z' - 1);
+
+    return w | ((from_a & ~above_z & HIGH_BITS) >> 2);
 }
 
 /* Appends s in lower case; false, with nothing appended, if it is not all ASCII or does not fit. */
@@ -30,26 +39,20 @@ static bool fold_ascii(struct buf *out, struct slice s)
 
     if (!to)
         return false;
-    /* blocks of constant size: the compiler makes vectors of them */
-    for (; s.n - i >= 64; i += 64) {
-        uint64_t words[8];
+    for (; s.n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t w;
 
-        memcpy(words, s.p + i, sizeof words);
-        for (size_t k = 0; k < 8; k++)
-            any |= words[k];
-        if (any & HIGH_BITS)
-            return false;
-        for (size_t k = 0; k < 64; k++) {
-            unsigned char c = (unsigned char)s.p[i + k];
-
-            to[i + k] = (char)(c | ((unsigned char)(c - 'A') < 26 ? 0x20 : 0));
-        }
+        memcpy(&w, s.p + i, sizeof w);
+        any |= w;
+        w = lower8(w);
+        memcpy(to + i, &w, sizeof w);
     }
     for (; i < s.n; i++) {
-        if (ascii_is_8bit(s.p[i]))
-            return false;
+        any |= (uint64_t)(unsigned char)s.p[i];
         to[i] = ascii_lower(s.p[i]);
     }
+    if (any & HIGH_BITS)
+        return false;
     buf_grew(out, s.n);
     return true;
 }
