@@ -166,7 +166,7 @@ static int64_t now_ms(void)
 
 static void turn(void)
 {
-    if (event_base_loop(w.base, EVLOOP_NONBLOCK) != 0 || !w.sessions)
+    if (event_base_loop(w.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) != 0 || !w.sessions)
         usleep(1000);
 }
 
@@ -366,6 +366,8 @@ static int setup(void **state)
     memset(clients, 0, sizeof clients);
     settings = (struct settings){.idle_imap_s = 1800, .message_size = 50u << 20};
     delivered = 0;
+    if (store_init(NULL) < 0)
+        return -1;
     w.base = event_base_new();
     make_account();
     greet(&clients[0]);
@@ -503,41 +505,41 @@ static void test_select_store_expunge(void **state)
 static void test_append(void **state)
 {
     (void)state;
-    play("C: a APPEND Sent (\\Seen) \"23-Nov-2026 23:15:42 +0000\" {22}\n"
+    play("C: a APPEND Sent (\\Seen) \"23-Nov-2026 23:15:42 +0000\" {23}\n"
          "S: + OK\n"
          "C: Subject: x^^Hello you\n"
          "S: a OK [APPENDUID ~ 1] APPEND completed\n"
-         "C: b APPEND Sent {22+}^Subject: x^^Hello you\n"
+         "C: b APPEND Sent {23+}^Subject: x^^Hello you\n"
          "S: b OK [APPENDUID ~ 2] APPEND completed\n"
-         "C: c APPEND nowhere {22}\n"
+         "C: c APPEND nowhere {23}\n"
          "S: c NO [TRYCREATE] ~\n"
-         "C: d APPEND nowhere {22+}^Subject: x^^Hello you^e NOOP\n"
+         "C: d APPEND nowhere {23+}^Subject: x^^Hello you^e NOOP\n"
          "S: d NO [TRYCREATE] ~\n"
          "S: e OK NOOP completed\n"
          "C: f APPEND Sent {60000000}\n"
          "S: f NO [TOOBIG] ~\n"
          "C: g APPEND {4}\n"
          "S: + OK\n"
-         "C: Sent {22}\n"
+         "C: Sent {23}\n"
          "S: + OK\n"
          "C: Subject: x^^Hello you\n"
          "S: g OK [APPENDUID ~ 3] ~\n"
          "C: h APPEND Sent\n"
          "S: h BAD ~\n"
-         "C: i APPEND Sent (\\Recent) {22+}^Subject: x^^Hello you\n"
+         "C: i APPEND Sent (\\Recent) {23+}^Subject: x^^Hello you\n"
          "S: i BAD \\Recent ~\n"
-         "C: j APPEND Sent {22+}^Subject: x^^Hello you {3+}^abc\n"
+         "C: j APPEND Sent {23+}^Subject: x^^Hello you {3+}^abc\n"
          "S: j BAD ~\n"
          "C: k STATUS Sent (MESSAGES UIDNEXT UNSEEN SIZE)\n"
-         "S: * STATUS Sent (MESSAGES 3 UIDNEXT 4 UNSEEN 2 SIZE 66)\n"
+         "S: * STATUS Sent (MESSAGES 3 UIDNEXT 4 UNSEEN 2 SIZE 69)\n"
          "S: k OK STATUS completed\n"
          "C: l ENABLE UTF8=ACCEPT\n"
          "S: ~\n"
          "S: l OK ~\n"
-         "C: m APPEND Sent UTF8 (~{22+}^Subject: x^^Hello you)\n"
+         "C: m APPEND Sent UTF8 (~{23+}^Subject: x^^Hello you)\n"
          "S: m OK [APPENDUID ~ 4] ~\n"
          "quota: 100\n"
-         "C: n APPEND Sent {22}\n"
+         "C: n APPEND Sent {23}\n"
          "S: n NO [OVERQUOTA] ~\n"
          "C: o SELECT Sent\n"
          "S: ~\nS: ~\nS: * 4 EXISTS\nS: ~\nS: ~\nS: ~\nS: ~\n"
@@ -548,7 +550,7 @@ static void test_append(void **state)
          "S: * OK [COPYUID ~ 1:4 1:4] moved\n"
          "S: * 4 EXPUNGE\nS: * 3 EXPUNGE\nS: * 2 EXPUNGE\nS: * 1 EXPUNGE\n"
          "S: q OK MOVE completed\n");
-    assert_int_equal(w.used, 88);
+    assert_int_equal(w.used, 92);
 }
 
 static void test_mailboxes(void **state)
@@ -636,6 +638,8 @@ static void test_names(void **state)
         /* made under a name of its own, or refused with a sentence; never a crash, never outside */
         if (!slice_starts(buf_slice(&line), SLICE("a OK")) &&
             !slice_starts(buf_slice(&line), SLICE("a NO [CANNOT]")) &&
+            !slice_starts(
+                buf_slice(&line), SLICE("a NO [ALREADYEXISTS]")) && /* ".." is a parent of "../../x" */
             !slice_starts(buf_slice(&line), SLICE("a BAD ")))
             fail_msg("%s: %.*s", bad[i], SLICE_FMT(buf_slice(&line)));
     }
@@ -808,7 +812,8 @@ static void test_turns(void **state)
         receive(&clients[0]);
         first_done |= clients[0].in.n > 0;
     }
-    assert_false(first_done);
+    if (first_done)
+        fail_msg("%.*s", SLICE_FMT(buf_slice(&clients[0].in)));
     play("S2: a OK ~\n"
          "S: b OK ~\n"
          "C: c STATUS INBOX (UNSEEN)\n"
