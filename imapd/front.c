@@ -54,6 +54,14 @@ static struct buf *out_of(struct front_conn *c)
     return stream_out(c->stream);
 }
 
+/* It held a password. */
+static void free_secret(struct buf *b)
+{
+    if (b->p)
+        mem_wipe(b->p, b->n);
+    buf_free(b);
+}
+
 /* --- replies --- */
 
 static void capability(struct front_conn *c, struct buf *out)
@@ -249,8 +257,7 @@ static bool run_authenticate(struct front_conn *c, struct front_args *a)
         begin_login(c, a->tag);
         front_auth_start(c, mechanism, has_initial, buf_slice(&initial));
     }
-    mem_wipe(initial.p, initial.n);
-    buf_free(&initial);
+    free_secret(&initial);
     return true;
 }
 
@@ -317,9 +324,7 @@ static bool read_command(struct front_conn *c, bool *progress)
     case IMAP_READ_COMMAND:
         imap_reader_text(&f->reader, &text);
         alive = text.n == 0 || run_command(c, buf_slice(&text));
-        if (text.p)
-            mem_wipe(text.p, text.n);
-        buf_free(&text);
+        free_secret(&text);
         return alive;
     case IMAP_READ_REFUSED:
     case IMAP_READ_BYE:
@@ -382,9 +387,7 @@ static bool read_sasl(struct front_conn *c, bool *progress)
         f->phase = PHASE_AUTHD;
         front_auth_step(c, buf_slice(&data));
     }
-    if (data.p)
-        mem_wipe(data.p, data.n);
-    buf_free(&data);
+    free_secret(&data);
     return alive;
 }
 

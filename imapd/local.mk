@@ -45,14 +45,19 @@ imapd_imapd_LDADD = $(LIBS_IMAPD)
 dist_man_MANS += man/postamt-imapd.8
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_imap_parse tests/unit/test_imap_reader tests/unit/test_imap_session
-TESTS += tests/unit/test_imap_parse tests/unit/test_imap_reader tests/unit/test_imap_session
+check_PROGRAMS += tests/unit/test_imap_parse tests/unit/test_imap_reader tests/unit/test_imap_session \
+	tests/unit/test_imap_front
+TESTS += tests/unit/test_imap_parse tests/unit/test_imap_reader tests/unit/test_imap_session \
+	tests/unit/test_imap_front
 tests_unit_test_imap_parse_SOURCES = tests/unit/test_imap_parse.c
 tests_unit_test_imap_parse_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_imap_parse_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 tests_unit_test_imap_reader_SOURCES = tests/unit/test_imap_reader.c
 tests_unit_test_imap_reader_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_imap_reader_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
+tests_unit_test_imap_front_SOURCES = tests/unit/test_imap_front.c
+tests_unit_test_imap_front_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_imap_front_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
 tests_unit_test_imap_session_SOURCES = tests/unit/test_imap_session.c
 tests_unit_test_imap_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_imap_session_LDADD = $(LIBS_IMAPD) $(CMOCKA_LIBS)
