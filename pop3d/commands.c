@@ -1,4 +1,5 @@
 /* The list of commands, and how a line of a logged-in client is read. */
+#include "common/ascii.h"
 #include "pop3d/pop3.h"
 
 const struct pop3_command *const pop3_commands[] = {
@@ -37,11 +38,11 @@ static bool read_message(struct slice word, struct pop3_arguments *args)
     uint64_t v;
 
     for (size_t i = 0; i < word.n; i++)
-        if (word.p[i] < '0' || word.p[i] > '9')
+        if (!ascii_is_digit(word.p[i]))
             return false;
-    args->has_message = true;
+    args->has_message = word.n > 0;
     args->message = slice_u64(word, UINT32_MAX, &v) ? (uint32_t)v : 0;
-    return word.n > 0;
+    return args->has_message;
 }
 
 static bool read_arguments(enum pop3_shape shape, struct slice rest, struct pop3_arguments *args)
