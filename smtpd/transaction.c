@@ -116,10 +116,10 @@ void transaction_add_target(
 }
 
 /*
- * May it be delivered at all? A recipient that was fine at RCPT and is gone now stops the message for all: then it is
- * in nobody's mailbox twice when the client comes again and hears at RCPT who is meant. A full mailbox beside others
- * with room (one of an alias, or full since RCPT) gets the message all the same: it was accepted, and refusing it for
- * all until one person has tidied up would be worse.
+ * May it be delivered at all? A recipient that was fine at RCPT and is gone now stops the message for all:
+ * then it is in nobody's mailbox twice when the client comes again and hears at RCPT who is meant. A full
+ * mailbox beside others with room (one of an alias, or full since RCPT) gets the message all the same: it was
+ * accepted, and refusing it for all until one person has tidied up would be worse.
  */
 static enum err_code verdict(const struct transaction *t)
 {
