@@ -726,6 +726,7 @@ void front_status(struct role *r, struct buf *json)
 int front_run(struct role *r, const struct front_ops *ops, enum role_id parent, struct err *e)
 {
     struct front *f;
+    uint32_t start;
 
     if (!r->tls)
         return err_set(e, ERR_CONFIG, "no certificates were sent");
@@ -733,6 +734,9 @@ int front_run(struct role *r, const struct front_ops *ops, enum role_id parent, 
     f->role = r;
     f->ops = ops;
     f->parent = parent;
+    /* the numbers of a front that ran before in its place must not mean sessions of this one: a late ticket of authd */
+    id_random(&start, sizeof start);
+    f->serial = start;
     r->state = f;
     return 0;
 }

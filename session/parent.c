@@ -107,6 +107,8 @@ void session_free(struct parent *p, struct session *s)
     free(s);
 }
 
+static void stamp_waiting(struct parent *p, struct parent_session *s);
+
 static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struct ipc_in *in)
 {
     struct session *s = mem_zalloc(1, sizeof *s);
@@ -131,6 +133,8 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     k = (struct front_key){front, s->pub.session};
     hmap_put(&p->by_front, key_of(&k), s);
     hmap_put(&p->by_id, slice_of(&s->id, sizeof s->id), s);
+    if (p->ops->spawner == ROLE_COUNT)
+        stamp_waiting(p, &s->pub);
     code = admit(p, s, &counted);
     if (code != ERR_OK) {
         struct ipc_out out;
@@ -157,6 +161,35 @@ static bool session_closed(struct parent *p, unsigned front, struct ipc_in *in)
 
 /* --- tickets --- */
 
+static void ticket_free(struct ticket *t)
+{
+    free(t->account);
+    free(t->path);
+    free(t);
+}
+
+/* The session belongs to the ticket's account. */
+static void stamp(struct parent_session *s, struct ticket *t)
+{
+    free(s->account);
+    free(s->path);
+    s->account = t->account;
+    s->path = t->path;
+    t->account = t->path = NULL;
+}
+
+/* A session of SMTP that is only heard of now, though it is logged in already. */
+static void stamp_waiting(struct parent *p, struct parent_session *s)
+{
+    for (struct ticket *t = p->tickets; t; t = t->next) {
+        if (t->front != s->front || t->session != s->session)
+            continue;
+        stamp(s, t);
+        ticket_drop(p, t);
+        return;
+    }
+}
+
 static bool ticket_arrives(struct parent *p, struct ipc_in *in)
 {
     struct ticket *t = mem_zalloc(1, sizeof *t);
@@ -178,25 +211,17 @@ static bool ticket_arrives(struct parent *p, struct ipc_in *in)
     }
     memcpy(t->octets, octets.p, TICKET_LEN);
     t->since = parent_now();
-    if (p->ops->spawner != ROLE_COUNT) {
+    /* SMTP: the session itself is stamped, nothing is handed over. Its SESSION_OPEN may still wait in the front's channel:
+     * then session_open finds the ticket. */
+    s = p->ops->spawner == ROLE_COUNT ? parent_find(p->role, t->front, t->session) : NULL;
+    if (s) {
+        stamp(s, t);
+        ticket_free(t);
+    } else {
         t->next = p->tickets;
         p->tickets = t;
         p->ntickets++;
-        return true;
     }
-    /* SMTP: the session itself is stamped, nothing is handed over. Its SESSION_OPEN may still wait in the front's channel. */
-    ipc_drain(role_peer(p->role, p->ops->front, t->front));
-    s = parent_find(p->role, t->front, t->session);
-    if (s) {
-        free(s->account);
-        free(s->path);
-        s->account = t->account;
-        s->path = t->path;
-    } else {
-        free(t->account);
-        free(t->path);
-    }
-    free(t);
     return true;
 }
 

@@ -134,7 +134,7 @@ static void run(struct smtp_session *s)
     s->from = arena_copy(&s->arena, m->from);
     INVARIANT(s->from.p);
     s->envelope = s->from.n;
-    LOG(MAIL_FROM, s->c->sid.text, F_STR("id", s->id.text), F_SLICE("from", s->from));
+    LOG(MAIL_FROM, s->c->sid.text, F_STR("mail", s->id.text), F_SLICE("from", s->from));
     smtp_reply(s, 250, "2.1.0", "sender is fine");
 }
 

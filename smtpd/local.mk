@@ -13,3 +13,18 @@ pkglibexec_PROGRAMS += smtpd/smtpd
 smtpd_smtpd_SOURCES = smtpd/main.c
 smtpd_smtpd_LDADD = $(LIBS_SMTPD)
 dist_man_MANS += man/postamt-smtpd.8
+
+if HAVE_CMOCKA
+SMTPD_TESTS = tests/unit/test_smtp_parent tests/unit/test_smtp_parse tests/unit/test_smtp_session
+check_PROGRAMS += $(SMTPD_TESTS)
+TESTS += $(SMTPD_TESTS)
+tests_unit_test_smtp_parse_SOURCES = tests/unit/test_smtp_parse.c
+tests_unit_test_smtp_parse_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_smtp_parse_LDADD = $(LIBS_SMTPD) $(CMOCKA_LIBS)
+tests_unit_test_smtp_session_SOURCES = tests/unit/test_smtp_session.c
+tests_unit_test_smtp_session_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_smtp_session_LDADD = $(LIBS_SMTPD) $(CMOCKA_LIBS)
+tests_unit_test_smtp_parent_SOURCES = tests/unit/test_smtp_parent.c
+tests_unit_test_smtp_parent_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_smtp_parent_LDADD = $(LIBS_SMTPD) $(CMOCKA_LIBS)
+endif

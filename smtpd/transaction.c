@@ -116,27 +116,29 @@ void transaction_add_target(
 }
 
 /*
- * May it be delivered at all? A recipient that was fine at RCPT and is not any more stops the message for
- * all: then it is in nobody's mailbox twice when the client comes again and hears at RCPT who is meant.
+ * May it be delivered at all? A recipient that was fine at RCPT and is gone now stops the message for all:
+ * then it is in nobody's mailbox twice when the client comes again and hears at RCPT who is meant. A full
+ * mailbox beside others with room (one of an alias, or full since RCPT) gets the message all the same: it was
+ * accepted, and refusing it for all until one person has tidied up would be worse.
  */
 static enum err_code verdict(const struct transaction *t)
 {
     enum err_code first = ERR_OK;
-    bool one_is_fine = false, is_full = false;
+    bool one_is_fine = false, one_is_gone = false;
 
     for (size_t i = 0; i < t->ntargets; i++) {
         enum err_code code = t->targets[i].code;
 
         one_is_fine |= code == ERR_OK;
-        is_full |= code == ERR_OVER_QUOTA;
+        one_is_gone |= code != ERR_OK && code != ERR_OVER_QUOTA;
         if (first == ERR_OK)
             first = code;
     }
     if (t->ntargets == 0)
         return ERR_NO_USER;
-    if (first == ERR_OK || !one_is_fine)
+    if (!one_is_fine)
         return first;
-    return is_full ? ERR_OVER_QUOTA : ERR_UNAVAILABLE;
+    return one_is_gone ? ERR_UNAVAILABLE : ERR_OK;
 }
 
 static bool start_counting(struct smtpd_parent *p, struct transaction *t)
