@@ -1,0 +1,186 @@
+#include "admin/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/cli.h"
+
+#define CHANGES FLAG_BIT(FLAG_DRY_RUN)
+#define DESTROYS (FLAG_BIT(FLAG_DRY_RUN) | FLAG_BIT(FLAG_YES))
+
+const struct flag_row flag_rows[FLAG_COUNT] = {
+    [FLAG_CONFIG] = {"config", "FILE", "configuration (default " CLI_CONFIG ")"},
+    [FLAG_JSON] = {"json", NULL, "answers and errors as JSON, one object a line"},
+    [FLAG_PLAIN] = {"plain", NULL, "lists as text, fields divided by tabs, no head line"},
+    [FLAG_HELP] = {"help", NULL, "this text"},
+    [FLAG_VERSION] = {"version", NULL, "which version this is"},
+    [FLAG_DRY_RUN] = {"dry-run", NULL, "check everything, change nothing"},
+    [FLAG_YES] = {"yes", NULL, "do not ask; needed where nobody can be asked"},
+    [FLAG_NAME] = {"name", "TEXT", "the person's name"},
+    [FLAG_QUOTA] = {"quota", "SIZE", "room for mail: 500M, 2G or none (default none)"},
+    [FLAG_GENERATE] = {"generate", NULL, "make a password and print it"},
+    [FLAG_HASH] = {"hash", NULL, "stdin is a crypt(3) hash from another server, not a password"},
+    [FLAG_MAY_SEND] = {"may-send", NULL, "the target may send as this address"},
+    [FLAG_NO_DELIVERY] = {"no-delivery", NULL, "no mail goes to the target (use with --may-send)"},
+};
+
+const struct noun nouns[] = {
+    {"account", "people's mailboxes: address, name, room, state"},
+    {"alias", "addresses whose mail goes to other addresses"},
+    {"config", "the configuration file"},
+    {"domain", "the domains this server takes mail for"},
+    {"password", "people's passwords"},
+    {"status", "what runs, on one screen"},
+    {NULL, NULL},
+};
+
+const struct verb verbs[] = {
+    {"account", "add", "ADDRESS", 1, 1,
+        CHANGES | FLAG_BIT(FLAG_NAME) | FLAG_BIT(FLAG_QUOTA) | FLAG_BIT(FLAG_GENERATE) | FLAG_BIT(FLAG_HASH),
+        false, "Makes an account; its password is asked for, or is the first line of stdin.",
+        {"postamt account add anna@example.org --name 'Anna Amsel' --quota 2G",
+            "postamt account add berta@example.org --generate"},
+        account_add},
+    {"account", "list", "[DOMAIN]", 0, 1, 0, true,
+        "Lists accounts: address, name, room used and given, state.",
+        {"postamt account list", "postamt account list example.org --json"}, account_list},
+    {"account", "remove", "ADDRESS", 1, 1, DESTROYS, false,
+        "Removes an account: nobody can log in and mail is refused; the mail it has stays on disk.",
+        {"postamt account remove anna@example.org", "postamt account remove anna@example.org --yes"},
+        account_remove},
+    {"account", "resume", "ADDRESS", 1, 1, CHANGES, false,
+        "Lets the owner of a suspended account log in again.",
+        {"postamt account resume anna@example.org", "postamt account resume anna@example.org --dry-run"},
+        account_resume},
+    {"account", "show", "ADDRESS", 1, 1, 0, false, "Shows all that is known of one account.",
+        {"postamt account show anna@example.org", "postamt account show anna@example.org --json"},
+        account_show},
+    {"account", "suspend", "ADDRESS", 1, 1, CHANGES, false,
+        "Ends the owner's sessions and refuses new ones; mail still arrives.",
+        {"postamt account suspend anna@example.org", "postamt account suspend anna@example.org --dry-run"},
+        account_suspend},
+    {"alias", "add", "ADDRESS TARGET", 2, 2, CHANGES | FLAG_BIT(FLAG_MAY_SEND) | FLAG_BIT(FLAG_NO_DELIVERY),
+        false,
+        "Sends mail for ADDRESS (or, as @domain, for all that is not otherwise known there) to TARGET.",
+        {"postamt alias add info@example.org anna@example.org --may-send",
+            "postamt alias add @example.org anna@example.org"},
+        alias_add},
+    {"alias", "list", "[DOMAIN]", 0, 1, 0, true, "Lists aliases and the rights of their targets.",
+        {"postamt alias list", "postamt alias list example.org --plain"}, alias_list},
+    {"alias", "remove", "ADDRESS TARGET", 2, 2, DESTROYS, false, "Takes one target away from an alias.",
+        {"postamt alias remove info@example.org anna@example.org",
+            "postamt alias remove info@example.org anna@example.org --yes"},
+        alias_remove},
+    {"alias", "test", "ADDRESS", 1, 1, 0, false, "Says step by step where mail for ADDRESS goes.",
+        {"postamt alias test info@example.org", "postamt alias test anna+shop@example.org --json"},
+        alias_test},
+    {"config", "check", "", 0, 0, 0, false,
+        "Reads the configuration; every mistake with its line and its fix.",
+        {"postamt config check", "postamt config check --config /tmp/postamt.conf"}, config_check},
+    {"config", "describe", "[SETTING]", 0, 1, 0, false,
+        "Explains all settings, one, or those of a group: type, default, purpose.",
+        {"postamt config describe", "postamt config describe limits"}, config_describe},
+    {"config", "diff", "", 0, 0, 0, true, "Lists the settings that differ from their defaults.",
+        {"postamt config diff", "postamt config diff --json"}, config_diff},
+    {"config", "reload", "", 0, 0, CHANGES, false,
+        "Makes the running server use the changed file; a wrong one is refused and changes nothing.",
+        {"postamt config reload", "postamt config reload --dry-run"}, config_reload},
+    {"domain", "add", "DOMAIN", 1, 1, CHANGES, false, "Makes the server take mail for a domain.",
+        {"postamt domain add example.org", "postamt domain add example.org --dry-run"}, domain_add},
+    {"domain", "list", "", 0, 0, 0, true, "Lists the domains with the number of their accounts and aliases.",
+        {"postamt domain list", "postamt domain list --plain"}, domain_list},
+    {"domain", "remove", "DOMAIN", 1, 1, DESTROYS, false,
+        "Removes a domain that has no accounts and aliases left.",
+        {"postamt domain remove example.org", "postamt domain remove example.org --yes"}, domain_remove},
+    {"password", "check", "ADDRESS", 1, 1, 0, false,
+        "Says whether a password is right: exit status 0, or 1 when it is wrong.",
+        {"postamt password check anna@example.org", "postamt password check anna@example.org <password.txt"},
+        password_check},
+    {"password", "set", "ADDRESS", 1, 1, CHANGES | FLAG_BIT(FLAG_GENERATE) | FLAG_BIT(FLAG_HASH), false,
+        "Sets a new password; sessions under the old one end.",
+        {"postamt password set anna@example.org", "postamt password set anna@example.org --generate"},
+        password_set},
+    {"status", NULL, "", 0, 0, 0, true, "Shows the open ports and the processes of the running server.",
+        {"postamt status", "postamt status --json"}, status_show},
+    {0},
+};
+
+const struct verb *verb_find(const char *noun, const char *name)
+{
+    for (const struct verb *v = verbs; v->noun; v++) {
+        if (strcmp(v->noun, noun) != 0)
+            continue;
+        if (name ? v->name && strcmp(v->name, name) == 0 : v->bare)
+            return v;
+    }
+    return NULL;
+}
+
+const struct noun *noun_find(const char *name)
+{
+    for (const struct noun *n = nouns; n->name; n++)
+        if (strcmp(n->name, name) == 0)
+            return n;
+    return NULL;
+}
+
+/* --- help --- */
+
+static void help_flags(unsigned flags)
+{
+    puts("\nFlags:");
+    for (int f = 0; f < FLAG_COUNT; f++) {
+        const struct flag_row *r = &flag_rows[f];
+
+        if (flags & FLAG_BIT(f))
+            printf("  --%s%s%-*s %s\n", r->name, r->value ? " " : "",
+                (int)(14 - strlen(r->name) - (r->value ? 1 : 0)), r->value ? r->value : "", r->help);
+    }
+}
+
+static void help_command(void)
+{
+    puts("Usage: postamt NOUN [VERB] [OBJECT] [--flag ..]\n"
+         "Administers the postamt mail server.\n\n"
+         "Nouns:");
+    for (const struct noun *n = nouns; n->name; n++)
+        printf("  %-10s %s\n", n->name, n->what);
+    puts("\nA noun alone lists. \"postamt NOUN --help\" shows its verbs.");
+    help_flags(FLAGS_ALL | FLAG_BIT(FLAG_VERSION));
+    puts("\nExamples:\n  postamt domain add example.org\n  postamt account add anna@example.org");
+}
+
+static void help_noun(const struct noun *n)
+{
+    printf("Usage: postamt %s VERB [OBJECT] [--flag ..]\n%s: %s.\n\nVerbs:\n", n->name, n->name, n->what);
+    for (const struct verb *v = verbs; v->noun; v++)
+        if (strcmp(v->noun, n->name) == 0)
+            printf("  %s %s\n      %s%s\n", v->name, v->arguments, v->what,
+                v->bare ? " (without a verb, too)" : "");
+    help_flags(FLAGS_ALL);
+    puts("\nExamples:");
+    for (const struct verb *v = verbs; v->noun; v++)
+        if (strcmp(v->noun, n->name) == 0)
+            printf("  %s\n", v->example[0]);
+    printf("\nmanual: man postamt-%s\n", n->name);
+}
+
+static void help_verb(const struct verb *v)
+{
+    printf("Usage: postamt %s%s%s%s%s [--flag ..]\n%s\n", v->noun, v->name ? " " : "", v->name ? v->name : "",
+        *v->arguments ? " " : "", v->arguments, v->what);
+    help_flags(FLAGS_ALL | v->flags);
+    printf("\nExamples:\n  %s\n  %s\n\nmanual: man postamt-%s\n", v->example[0], v->example[1], v->noun);
+}
+
+void verbs_help(const char *noun, const struct verb *verb)
+{
+    const struct noun *n = noun ? noun_find(noun) : NULL;
+
+    if (verb)
+        help_verb(verb);
+    else if (n)
+        help_noun(n);
+    else
+        help_command();
+}
