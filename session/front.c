@@ -28,13 +28,13 @@ enum conn_step {
 struct conn {
     struct front_conn pub; /* first: a front_conn is a conn */
     enum conn_step step;
-    struct conn *older, *newer;  /* of those nobody has logged in on, by age */
+    struct conn *older, *newer; /* of those nobody has logged in on, by age */
     bool is_listed;
-    struct event *delay;         /* until a refused login is told */
+    struct event *delay; /* until a refused login is told */
     enum err_code refusal;
     char ticket[TICKET_LEN];
-    int spare;                   /* a handed plain socket, until the parent took it; -1 */
-    struct stream *inner;        /* our end of the relay, until the parent took the other */
+    int spare;            /* a handed plain socket, until the parent took it; -1 */
+    struct stream *inner; /* our end of the relay, until the parent took the other */
 };
 
 struct port {
@@ -78,7 +78,8 @@ static struct conn *find(struct front *f, uint64_t session)
 {
     size_t slot = session & ((1u << SLOT_BITS) - 1);
 
-    return slot < f->nslots && f->conns[slot] && f->conns[slot]->pub.session == session ? f->conns[slot] : NULL;
+    return slot < f->nslots && f->conns[slot] && f->conns[slot]->pub.session == session ? f->conns[slot]
+                                                                                        : NULL;
 }
 
 static void enlist(struct front *f, struct conn *c)
@@ -249,7 +250,8 @@ static void on_ended(void *ctx, struct stream *s, enum stream_end why, const cha
     }
     if (why == STREAM_ERROR && detail && strstr(detail, "TLS"))
         LOG(TLS_FAILED, c->pub.sid.text, F_STR("ip", c->pub.ip), F_STR("why", detail));
-    LOG(DISCONNECT, c->pub.sid.text, F_STR("ip", c->pub.ip), F_STR("why", whys[why]), F_STR("detail", detail ? detail : ""));
+    LOG(DISCONNECT, c->pub.sid.text, F_STR("ip", c->pub.ip), F_STR("why", whys[why]),
+        F_STR("detail", detail ? detail : ""));
     stream_free(s);
     c->pub.stream = NULL;
     forget(c, true);
@@ -311,7 +313,8 @@ static void open_conn(struct port *p, int fd, const struct sockaddr_storage *ss)
     f->accepted++;
     if (!set_ip(&c->pub, ss))
         memcpy(c->pub.ip, "?", 2);
-    LOG(CONNECT, c->pub.sid.text, F_STR("ip", c->pub.ip), F_STR("service", service_name(c->pub.listener->service)));
+    LOG(CONNECT, c->pub.sid.text, F_STR("ip", c->pub.ip),
+        F_STR("service", service_name(c->pub.listener->service)));
     tell_parent(c, IPC_SESSION_OPEN);
     if (c->pub.listener->tls == LISTENER_TLS)
         stream_start_tls(c->pub.stream, tls_for(c), f->ops->alpn, false);
@@ -676,7 +679,8 @@ void front_peer(struct role *r, enum role_id peer, unsigned instance, struct ipc
 
 void front_reloaded(struct role *r)
 {
-    /* sessions keep the settings and the TLS context they began with; new ones take the new: open_conn, tls_for */
+    /* sessions keep the settings and the TLS context they began with; new ones take the new: open_conn,
+     * tls_for */
     (void)r;
 }
 
@@ -719,8 +723,8 @@ void front_status(struct role *r, struct buf *json)
 {
     struct front *f = front_of(r);
 
-    buf_printf(json, "{\"connections\":%zu,\"relayed\":%llu,\"accepted\":%llu}", f->count, (unsigned long long)f->relayed,
-        (unsigned long long)f->accepted);
+    buf_printf(json, "{\"connections\":%zu,\"relayed\":%llu,\"accepted\":%llu}", f->count,
+        (unsigned long long)f->relayed, (unsigned long long)f->accepted);
 }
 
 int front_run(struct role *r, const struct front_ops *ops, enum role_id parent, struct err *e)
@@ -734,7 +738,8 @@ int front_run(struct role *r, const struct front_ops *ops, enum role_id parent, 
     f->role = r;
     f->ops = ops;
     f->parent = parent;
-    /* the numbers of a front that ran before in its place must not mean sessions of this one: a late ticket of authd */
+    /* the numbers of a front that ran before in its place must not mean sessions of this one: a late ticket
+     * of authd */
     id_random(&start, sizeof start);
     f->serial = start;
     r->state = f;
