@@ -55,12 +55,12 @@ struct session *session_by_id(struct parent *p, uint64_t id)
 
 /* --- sessions and limits --- */
 
-static bool is_loopback(const char *ip)
+bool parent_counts(const struct parent *p, const char *ip)
 {
-    return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
+    return p->role->settings->limit_loopback || (strncmp(ip, "127.", 4) != 0 && strcmp(ip, "::1") != 0);
 }
 
-static enum err_code admit(struct parent *p, const struct session *s, bool *fresh_counts)
+static enum err_code admit(struct parent *p, const struct session *s)
 {
     const struct settings *set = p->role->settings;
     struct address *a = hmap_get(&p->addresses, slice_str(s->pub.ip));
@@ -71,8 +71,7 @@ static enum err_code admit(struct parent *p, const struct session *s, bool *fres
     }
     a->open++;
     a->fresh++;
-    *fresh_counts = true;
-    if (is_loopback(s->pub.ip) && !set->limit_loopback)
+    if (!parent_counts(p, s->pub.ip))
         return ERR_OK;
     return a->open > p->ops->per_address(set) || a->fresh > set->new_per_minute ? ERR_TOO_MANY : ERR_OK;
 }
@@ -115,7 +114,6 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     struct front_key k;
     struct slice sid, ip;
     enum err_code code;
-    bool counted = false;
 
     s->pub.front = front;
     s->pub.session = ipc_get_u64(in);
@@ -129,13 +127,14 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     memcpy(s->pub.sid, sid.p, sid.n);
     if (ip.n)
         memcpy(s->pub.ip, ip.p, ip.n);
+    s->p = p;
     s->id = ++p->serial;
     k = (struct front_key){front, s->pub.session};
     hmap_put(&p->by_front, key_of(&k), s);
     hmap_put(&p->by_id, slice_of(&s->id, sizeof s->id), s);
     if (p->ops->spawner == ROLE_COUNT)
         stamp_waiting(p, &s->pub);
-    code = admit(p, s, &counted);
+    code = admit(p, s);
     if (code != ERR_OK) {
         struct ipc_out out;
 
@@ -190,6 +189,16 @@ static void stamp_waiting(struct parent *p, struct parent_session *s)
     }
 }
 
+/* Tickets nobody comes for: a front that died, or a flood of logins without a session. */
+static void ticket_drop_oldest(struct parent *p)
+{
+    struct ticket *t = p->tickets;
+
+    while (t->next)
+        t = t->next;
+    ticket_drop(p, t);
+}
+
 static bool ticket_arrives(struct parent *p, struct ipc_in *in)
 {
     struct ticket *t = mem_zalloc(1, sizeof *t);
@@ -204,9 +213,7 @@ static bool ticket_arrives(struct parent *p, struct ipc_in *in)
     t->account = slice_dup(account);
     t->path = slice_dup(path);
     if (!ipc_end(in) || octets.n != TICKET_LEN || !t->account || !t->path) {
-        free(t->account);
-        free(t->path);
-        free(t);
+        ticket_free(t);
         return false;
     }
     memcpy(t->octets, octets.p, TICKET_LEN);
@@ -220,7 +227,8 @@ static bool ticket_arrives(struct parent *p, struct ipc_in *in)
     } else {
         t->next = p->tickets;
         p->tickets = t;
-        p->ntickets++;
+        if (++p->ntickets > TICKETS_MAX)
+            ticket_drop_oldest(p);
     }
     return true;
 }
@@ -242,9 +250,7 @@ void ticket_drop(struct parent *p, struct ticket *t)
         at = &(*at)->next;
     *at = t->next;
     p->ntickets--;
-    free(t->account);
-    free(t->path);
-    free(t);
+    ticket_free(t);
 }
 
 /* --- the minute --- */
@@ -278,6 +284,22 @@ static void on_minute(evutil_socket_t fd, short what, void *arg)
 
 /* --- the role's callbacks --- */
 
+/* A session that is still with its front (SMTP) and belongs to the account. */
+static bool kill_of_account(void *ctx, struct slice key, void *value)
+{
+    const struct slice *account = ctx;
+    struct session *s = value;
+    struct ipc_out out;
+
+    (void)key;
+    if (!s->pub.account || !slice_eq(*account, slice_str(s->pub.account)))
+        return true;
+    ipc_begin(&out, IPC_SESSION_KILL);
+    ipc_put_u64(&out, s->pub.session);
+    ipc_send(role_peer(s->p->role, s->p->ops->front, s->pub.front), &out);
+    return true;
+}
+
 static bool from_authd(struct role *r, struct ipc *ch, unsigned instance, struct ipc_in *in)
 {
     struct parent *p = parent_of(r);
@@ -300,6 +322,7 @@ static bool from_authd(struct role *r, struct ipc *ch, unsigned instance, struct
         if (!ipc_end(in))
             return false;
         router_kill(p, account);
+        hmap_walk(&p->by_front, kill_of_account, &account);
         return true;
     default:
         return p->ops->message && p->ops->message(r, ROLE_AUTHD, instance, ch, in);

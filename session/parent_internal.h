@@ -14,6 +14,7 @@ struct parent_worker;
 /* A session of a front, or one that a worker has. */
 struct session {
     struct parent_session pub; /* first */
+    struct parent *p;
     uint64_t id;               /* our own number for it: key of by_id, told to the worker */
     bool is_handed;            /* the worker has it; the front no longer knows it */
     struct parent_worker *worker;
@@ -60,6 +61,7 @@ struct parent {
     struct event *changes_due; /* debounced news */
     struct event *poll_timer;  /* when there are no watches left */
     struct hmap by_wd;
+    struct watch_entry *dirty; /* mailboxes with changes their workers have not been told */
     bool poll_said;
     bool stopping;
 };
@@ -68,6 +70,8 @@ struct parent *parent_of(struct role *r);
 struct session *session_by_id(struct parent *p, uint64_t id);
 void session_free(struct parent *p, struct session *s);
 int64_t parent_now(void);
+/* Do limits of one address hold for this one? Not for loopback unless limits.loopback is set. */
+bool parent_counts(const struct parent *p, const char *ip);
 
 /* parent_router.c */
 void router_take(struct parent *p, unsigned front, struct ipc *ch, struct ipc_in *in, bool *malformed);

@@ -156,14 +156,12 @@ static enum err_code hand_to_worker(struct parent *p, struct session *s, const s
     struct slice tls, int fd)
 {
     struct parent_worker *w = worker_for(p, t->account, t->path);
-    const struct settings *set = p->role->settings;
     struct { uint64_t front, session; } key = {s->pub.front, s->pub.session};
     struct ipc_out out;
 
     if (!w)
         return ERR_UNAVAILABLE;
-    if (sessions_of_address(w, s->pub.ip) >= set->connections_per_user &&
-        (set->limit_loopback || (strncmp(s->pub.ip, "127.", 4) != 0 && strcmp(s->pub.ip, "::1") != 0)))
+    if (parent_counts(p, s->pub.ip) && sessions_of_address(w, s->pub.ip) >= p->role->settings->connections_per_user)
         return ERR_TOO_MANY;
     evtimer_del(w->linger);
     hmap_remove(&p->by_front, slice_of(&key, sizeof key));

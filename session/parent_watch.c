@@ -22,7 +22,31 @@ struct watch_entry {
     char *disk_name;
     int wd_new, wd_cur;     /* -1: no watch, it is polled */
     bool new_changed, cur_changed;
+    struct watch_entry *next_dirty, **dirty_here; /* of those with a change not told yet; NULL: none */
 };
+
+static void set_dirty(struct watch_entry *e)
+{
+    struct parent *p = e->worker->p;
+
+    if (e->dirty_here)
+        return;
+    e->next_dirty = p->dirty;
+    e->dirty_here = &p->dirty;
+    if (e->next_dirty)
+        e->next_dirty->dirty_here = &e->next_dirty;
+    p->dirty = e;
+}
+
+static void set_clean(struct watch_entry *e)
+{
+    if (!e->dirty_here)
+        return;
+    *e->dirty_here = e->next_dirty;
+    if (e->next_dirty)
+        e->next_dirty->dirty_here = e->dirty_here;
+    e->dirty_here = NULL;
+}
 
 static void send_changed(struct watch_entry *e, bool new_only)
 {
@@ -33,17 +57,7 @@ static void send_changed(struct watch_entry *e, bool new_only)
     ipc_put_u64(&out, new_only);
     ipc_send(e->worker->ch, &out);
     e->new_changed = e->cur_changed = false;
-}
-
-static bool worker_send_due(void *ctx, struct slice key, void *value)
-{
-    struct parent_worker *w = value;
-
-    (void)ctx, (void)key;
-    for (struct watch_entry *e = w->watches; e; e = e->next)
-        if (e->cur_changed || e->new_changed)
-            send_changed(e, !e->cur_changed);
-    return true;
+    set_clean(e);
 }
 
 static void on_changes_due(evutil_socket_t fd, short what, void *arg)
@@ -51,7 +65,8 @@ static void on_changes_due(evutil_socket_t fd, short what, void *arg)
     struct parent *p = arg;
 
     (void)fd, (void)what;
-    hmap_walk(&p->workers, worker_send_due, p);
+    while (p->dirty)
+        send_changed(p->dirty, !p->dirty->cur_changed);
 }
 
 static bool worker_poll(void *ctx, struct slice key, void *value)
@@ -102,21 +117,7 @@ static void on_event(struct parent *p, const struct inotify_event *ev)
         e->new_changed = true;
     else
         e->cur_changed = true;
-}
-
-/* New mail is told at once, all else a moment later. */
-static bool worker_send_new(void *ctx, struct slice key, void *value)
-{
-    struct parent_worker *w = value;
-    bool *later = ctx;
-
-    (void)key;
-    for (struct watch_entry *e = w->watches; e; e = e->next) {
-        *later |= e->cur_changed;
-        if (e->new_changed && !e->cur_changed)
-            send_changed(e, true);
-    }
-    return true;
+    set_dirty(e);
 }
 
 static void on_inotify(evutil_socket_t fd, short what, void *arg)
@@ -125,7 +126,6 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
     struct timeval delay = {.tv_usec = CUR_DELAY_MS * 1000};
     _Alignas(struct inotify_event) char events[16384];
     ssize_t n = read(fd, events, sizeof events);
-    bool later = false;
 
     (void)what;
     for (ssize_t at = 0; at < n;) {
@@ -134,8 +134,13 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
         on_event(p, ev);
         at += (ssize_t)(sizeof *ev + ev->len);
     }
-    hmap_walk(&p->workers, worker_send_new, &later);
-    if (later && !event_pending(p->changes_due, EV_TIMEOUT, NULL))
+    /* new mail is told at once, all else a moment later */
+    for (struct watch_entry *e = p->dirty, *next; e; e = next) {
+        next = e->next_dirty;
+        if (!e->cur_changed)
+            send_changed(e, true);
+    }
+    if (p->dirty && !event_pending(p->changes_due, EV_TIMEOUT, NULL))
         evtimer_add(p->changes_due, &delay);
 }
 
@@ -179,6 +184,7 @@ static void drop_wd(struct parent *p, int wd)
 
 static void entry_free(struct watch_entry *e)
 {
+    set_clean(e);
     drop_wd(e->worker->p, e->wd_new);
     drop_wd(e->worker->p, e->wd_cur);
     free(e->disk_name);
