@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static int open_beneath(int dir, const char *path, int flags, mode_t mode)
@@ -231,6 +232,23 @@ DIR *fs_list(int dir)
     if (fd >= 0 && !list)
         close(fd);
     return list;
+}
+
+size_t fs_remove_old(int dir, const char *prefix, int64_t seconds)
+{
+    int64_t before = time(NULL) - seconds;
+    DIR *list = fs_list(dir);
+    struct dirent *d;
+    struct stat st;
+    size_t n = 0;
+
+    while (list && (d = readdir(list)))
+        if (slice_starts(slice_str(d->d_name), slice_str(prefix)) && fs_stat(dir, d->d_name, &st) == 0 &&
+            S_ISREG(st.st_mode) && st.st_mtime < before && fs_unlink(dir, d->d_name) == 0)
+            n++;
+    if (list)
+        closedir(list);
+    return n;
 }
 
 int fs_set_mtime(int fd, int64_t seconds)

@@ -75,3 +75,11 @@ tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
 tests_unit_test_sandbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_sandbox_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_fs
+TESTS += tests/unit/test_fs
+tests_unit_test_fs_SOURCES = tests/unit/test_fs.c
+tests_unit_test_fs_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_fs_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif

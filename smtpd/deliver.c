@@ -309,6 +309,8 @@ static int run(struct role *r, struct err *e)
     d->spool_dir = fs_open_root(r->settings->spool_dir);
     if (d->spool_dir < 0)
         return err_errno(e, r->settings->spool_dir);
+    /* of delivers that died: their messages were linked, or their clients never heard 250 */
+    fs_remove_old(d->spool_dir, "", FS_STAGING_LIFE);
     r->state = d;
     while (role_next(r, &store, &in, &peer, &instance) == 1) {
         int fd = role_peer_fd(r, peer, instance);

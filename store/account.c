@@ -88,7 +88,7 @@ void staging_name(char out[32])
 {
     struct id id = id_new();
 
-    snprintf(out, 32, "tmp.%s", id.text);
+    snprintf(out, 32, STAGING_PREFIX "%s", id.text);
 }
 
 /* Every new account starts with these (clients.md, "Setting up"). */
@@ -182,6 +182,7 @@ struct account *account_open(int mail_dir, int state_dir, struct err *e)
     a->mail = mail_dir;
     a->maildir = maildir;
     a->state = state_dir;
+    fs_remove_old(state_dir, STAGING_PREFIX, FS_STAGING_LIFE);
     return a;
 }
 

@@ -37,7 +37,8 @@ int account_new_uidvalidity(struct account *a, uint32_t *out, struct err *e);
 /* The same with the lock held. */
 int account_next_uidvalidity(struct account *a, uint32_t *out, struct err *e);
 
-/* A name for staging: "tmp.<id>". */
+/* A name for staging: "tmp.<id>". Old ones are removed when an account or a mailbox is opened. */
+#define STAGING_PREFIX "tmp."
 void staging_name(char out[32]);
 
 /* A folder, opened below Maildir: disk "" is Maildir itself. */
