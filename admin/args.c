@@ -63,17 +63,17 @@ const char *args_nearest(const char *word, const char *const *names, size_t coun
 }
 
 /* The sentence for a word that is none of names; what: "noun", "verb of account", "flag". */
-static enum err_code unknown(struct fault *f, const char *what, const char *dashes, const char *word,
-    const char *const *names, size_t count, const char *help)
+static enum err_code unknown(struct fault *f, const char *what, const char *word, const char *const *names,
+    size_t count, const char *help)
 {
-    const char *meant = args_nearest(word, names, count);
+    const char *bare = word + strspn(word, "-"), *meant = args_nearest(bare, names, count);
     char fix[200];
 
     if (meant)
-        snprintf(fix, sizeof fix, "did you mean \"%s%s\"?", dashes, meant);
+        snprintf(fix, sizeof fix, "did you mean \"%s%s\"?", *word == '-' ? "--" : "", meant);
     else
         snprintf(fix, sizeof fix, "see: %s", help);
-    return fault_set(f, ERR_USAGE, fix, "\"%s%.80s\" is no %s", dashes, word, what);
+    return fault_set(f, ERR_USAGE, fix, "\"%.80s\" is no %s", word, what);
 }
 
 /* --- flags --- */
@@ -90,35 +90,31 @@ static int flag_find(struct slice name)
  */
 static enum err_code read_flag(struct args *a, const char *word, const char **next, struct fault *f)
 {
-    struct slice name, rest = slice_str(word);
-    bool assigned = slice_chr(rest, '=') >= 0;
+    const char *value = strchr(word, '=');
+    struct slice name = value ? slice_of(word, (size_t)(value - word)) : slice_str(word);
     const struct flag_row *row;
-    int i;
+    int i = slice_eq(name, SLICE("-h"))       ? FLAG_HELP
+            : slice_starts(name, SLICE("--")) ? flag_find(slice_from(name, 2))
+                                              : -1;
 
-    slice_cut(&rest, '=', &name);
-    i = slice_eq(name, SLICE("-h"))       ? FLAG_HELP
-        : slice_starts(name, SLICE("--")) ? flag_find(slice_from(name, 2))
-                                          : -1;
     if (i < 0) {
         const char *names[FLAG_COUNT];
-        char written[WORD_MAX + 1];
-        size_t dashes = slice_starts(name, SLICE("--")) ? 2 : 1;
+        char written[WORD_MAX + 3];
 
         for (int k = 0; k < FLAG_COUNT; k++)
             names[k] = flag_rows[k].name;
-        snprintf(written, sizeof written, "%.*s",
-            (int)(name.n - dashes > WORD_MAX ? WORD_MAX : name.n - dashes), name.p + dashes);
-        return unknown(f, "flag", "--", written, names, FLAG_COUNT, "postamt --help");
+        snprintf(written, sizeof written, "%.*s", (int)(name.n > WORD_MAX ? WORD_MAX : name.n), name.p);
+        return unknown(f, "flag", written, names, FLAG_COUNT, "postamt --help");
     }
     row = &flag_rows[i];
     if (a->flag[i] && row->value)
         return fault_set(f, ERR_USAGE, "write it once", "--%s was given twice", row->name);
     if (!row->value) {
-        if (assigned)
+        if (value)
             return fault_set(f, ERR_USAGE, "leave out what follows the =", "--%s takes no value", row->name);
         a->flag[i] = "";
-    } else if (assigned) {
-        a->flag[i] = rest.p;
+    } else if (value) {
+        a->flag[i] = value + 1;
     } else if (*next) {
         a->flag[i] = *next;
         *next = NULL;
@@ -161,7 +157,7 @@ static enum err_code find_verb(struct args *a, const char *word, struct fault *f
         snprintf(fix, sizeof fix, "see: %s", help);
         return fault_set(f, ERR_USAGE, fix, "%s needs a verb", a->noun);
     }
-    return unknown(f, what, "", word, names, n, help);
+    return unknown(f, what, word, names, n, help);
 }
 
 static enum err_code find_noun(struct args *a, const char *word, struct fault *f)
@@ -176,7 +172,7 @@ static enum err_code find_noun(struct args *a, const char *word, struct fault *f
     }
     for (noun = nouns; noun->name && n < NAMES_MAX; noun++)
         names[n++] = noun->name;
-    return unknown(f, "noun", "", word, names, n, "postamt --help");
+    return unknown(f, "noun", word, names, n, "postamt --help");
 }
 
 static enum err_code check_objects(struct args *a, const char **word, size_t n, struct fault *f)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admin/output.h"
@@ -19,6 +20,7 @@
 
 #define DIRECTORY_USER "postamt-auth"
 #define ANSWER_SECONDS 60
+#define LOCK_TRIES 200 /* of 50 ms */
 
 json_t *link_request(const struct cli *c)
 {
@@ -154,6 +156,20 @@ static enum err_code become_owner(struct cli *c)
     return ERR_OK;
 }
 
+/* Another postamt command may have it open at this moment: its lock is waited for. */
+static struct directory *open_directory(const struct cli *c, struct buf *repaired, struct err *e)
+{
+    static const struct timespec pause = {.tv_nsec = 50000000};
+    struct directory *d = directory_open(c->settings->auth_dir, repaired, e);
+
+    for (int i = 0; !d && e->code == ERR_UNAVAILABLE && i < LOCK_TRIES; i++) {
+        nanosleep(&pause, NULL);
+        *e = (struct err){0};
+        d = directory_open(c->settings->auth_dir, repaired, e);
+    }
+    return d;
+}
+
 static enum err_code in_process(struct cli *c, struct slice request, link_each *each, void *ctx)
 {
     struct admin_hooks hooks = {.hash_scheme = c->settings->auth_hash};
@@ -167,7 +183,7 @@ static enum err_code in_process(struct cli *c, struct slice request, link_each *
     if (access(c->settings->auth_dir, R_OK | W_OK | X_OK) < 0 && errno == EACCES)
         return fault_set(&c->fault, ERR_NOT_PERMITTED, "run it as root, or start the server",
             "the server is down and %s is not yours", c->settings->auth_dir);
-    d = directory_open(c->settings->auth_dir, &repaired, &e);
+    d = open_directory(c, &repaired, &e);
     if (repaired.n)
         output_say(c, "%s", buf_str(&repaired));
     buf_free(&repaired);

@@ -15,3 +15,14 @@ admin_libadmin_a_SOURCES = \
 bin_PROGRAMS += postamt
 postamt_SOURCES = admin/main.c
 postamt_LDADD = $(LIBS_ADMIN)
+
+dist_man_MANS += man/postamt.1 man/postamt-account.1 man/postamt-alias.1 man/postamt-config.1 man/postamt-domain.1 \
+	man/postamt-password.1 man/postamt-status.1
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_cli_args
+TESTS += tests/unit/test_cli_args
+tests_unit_test_cli_args_SOURCES = tests/unit/test_cli_args.c
+tests_unit_test_cli_args_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_cli_args_LDADD = $(LIBS_ADMIN) $(CMOCKA_LIBS)
+endif

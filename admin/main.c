@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +72,7 @@ int main(int argc, char **argv)
         return 71;
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    umask(077);
     tzset();
     log_set_level(LOG_LEVEL_ERROR); /* what a person has to know is said by the verbs */
     code = run(&c, argc, argv);

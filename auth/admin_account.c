@@ -29,13 +29,35 @@ static json_t *item_of(const struct admin_call *c, const struct directory_accoun
     return o;
 }
 
-/* Hash and SCRAM verifier of the request's password, into a. */
+static bool has_field(const struct admin_call *c, const char *field)
+{
+    return json_object_get(c->request, field) != NULL;
+}
+
+/* A hash of another server's; its verifier for SCRAM is made when the password is first seen. */
+static enum err_code take_hash(const struct admin_call *c, struct directory_account *a)
+{
+    if (!password_take_hash(admin_text(c, "hash"), a->hash, sizeof a->hash))
+        return admin_result(
+            c, err_set(c->e, ERR_SYNTAX,
+                   "that is no hash this server can check; give one of crypt(3), such as $6$.. or "
+                   "$2y$.., or set a new password"));
+    a->scram[0] = '\0';
+    return ERR_OK;
+}
+
+/* Hash and SCRAM verifier of the request's password, into a; or the request's hash. */
 static enum err_code make_secrets(const struct admin_call *c, struct directory_account *a)
 {
     struct slice password = admin_text(c, "password");
     const char *complaint = password_complaint(password, slice_str(a->address));
     const char *scheme = c->hooks && c->hooks->hash_scheme ? c->hooks->hash_scheme : "yescrypt";
 
+    if (has_field(c, "hash") == has_field(c, "password"))
+        return admin_result(
+            c, err_set(c->e, ERR_USAGE, "one of password and hash is needed; give exactly one"));
+    if (has_field(c, "hash"))
+        return take_hash(c, a);
     if (complaint)
         return admin_result(c, err_set(c->e, ERR_SYNTAX, "%s", complaint));
     if (c->dry_run)
@@ -55,7 +77,7 @@ static void say(const struct admin_call *c, const char *what, const char *addres
 enum err_code admin_account_add(struct admin_call *c)
 {
     struct directory_account a = {.quota = admin_size(c, "quota")};
-    bool has_password = json_object_get(c->request, "password") != NULL;
+    bool has_password = has_field(c, "password") || has_field(c, "hash");
     enum err_code code = admin_copy(c, "address", a.address, sizeof a.address);
 
     if (code == ERR_OK)

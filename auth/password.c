@@ -24,7 +24,11 @@ static const struct scheme {
 };
 
 /* Hashes that are taken from elsewhere too; what is not here (DES, MD5, none) is never compared. */
-static const char *const known_prefixes[] = {"$y$", "$6$", "$2b$", "$2y$", "$2a$", "$5$", "$7$", "$gy$"};
+static const struct known {
+    const char *prefix;
+    size_t tail; /* characters behind the last '$' */
+} known[] = {{"$y$", 43}, {"$6$", 86}, {"$2b$", 53}, {"$2y$", 53}, {"$2a$", 53}, {"$5$", 43}, {"$7$", 43},
+    {"$gy$", 43}};
 
 /* The settings of a yescrypt hash of cost 5 that no password has: its salt alone decides what a try costs. */
 static const char nobody[] = "$y$j9T$QMLK8rYl9Hb0Zk5xVn2Dt.$";
@@ -77,12 +81,34 @@ int password_hash(struct slice password, const char *scheme, char *out, size_t s
     return 0;
 }
 
-static bool is_known(const char *hash)
+static const struct known *known_of(struct slice hash)
 {
-    for (size_t i = 0; i < sizeof known_prefixes / sizeof *known_prefixes; i++)
-        if (slice_starts(slice_str(hash), slice_str(known_prefixes[i])))
-            return true;
-    return false;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (slice_starts(hash, slice_str(known[i].prefix)))
+            return &known[i];
+    return NULL;
+}
+
+bool password_take_hash(struct slice text, char *out, size_t size)
+{
+    struct slice hash = slice_trim(text);
+    const struct known *k;
+    ssize_t brace;
+
+    if (slice_starts(hash, SLICE("{")) && (brace = slice_chr(hash, '}')) > 0) {
+        if (!slice_ends(slice_sub(hash, 0, (size_t)brace), SLICE("CRYPT")))
+            return false;
+        hash = slice_from(hash, (size_t)brace + 1);
+    }
+    k = known_of(hash);
+    if (!k || hash.n >= size || hash.n - (size_t)slice_rchr(hash, '$') - 1 != k->tail)
+        return false;
+    for (size_t i = 0; i < hash.n; i++)
+        if (!ascii_is_alnum(hash.p[i]) && !memchr("$./=,", hash.p[i], 5))
+            return false;
+    memcpy(out, hash.p, hash.n);
+    out[hash.n] = '\0';
+    return true;
 }
 
 bool password_verify(struct slice password, const char *hash)
@@ -93,7 +119,7 @@ bool password_verify(struct slice password, const char *hash)
     /* every refusal costs what a try at a real hash costs */
     if (!can_hash(password)) {
         (void)crypt_to(SLICE("nothing"), nobody, made, sizeof made);
-    } else if (!is_known(hash)) {
+    } else if (!known_of(slice_str(hash))) {
         (void)crypt_to(password, nobody, made, sizeof made);
     } else if (crypt_to(password, hash, made, sizeof made)) {
         size_t n = strlen(made);

@@ -1,6 +1,6 @@
 /*
- * password: hashes and verifiers (crypt_r, PBKDF2 for SCRAM). Pure but slow: 2-30 ms of CPU a call; authd calls it in
- * threads. Secrets are wiped.
+ * password: hashes and verifiers (crypt_r, PBKDF2 for SCRAM). Pure but slow: 2-30 ms of CPU a call; authd
+ * calls it in threads. Secrets are wiped.
  */
 #ifndef AUTH_PASSWORD_H
 #define AUTH_PASSWORD_H
@@ -12,8 +12,13 @@
 int password_hash(struct slice password, const char *scheme, char *out, size_t size, struct err *e);
 /* Constant time comparison. An empty or unknown hash takes as long as a yescrypt hash and fails. */
 bool password_verify(struct slice password, const char *hash);
-/* RFC 5802, 7677: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, 16 octets of salt; SASLprep of ASCII
- * and UTF-8 (NFKC). */
+/*
+ * A hash as another server wrote it, into out: crypt(3), with or without a prefix as "{CRYPT}" or
+ * "{SHA512-CRYPT}". False when password_verify could not check it.
+ */
+bool password_take_hash(struct slice text, char *out, size_t size);
+/* RFC 5802, 7677: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, 16 octets of salt; SASLprep of
+ * ASCII and UTF-8 (NFKC). */
 int password_scram(struct slice password, unsigned iterations, char *out, size_t size, struct err *e);
 /* A password people can type: 4 groups of 5, about 100 bits. */
 void password_generate(char out[24]);

@@ -44,6 +44,30 @@ static void hashes_are_made_and_verified(void **state)
     }
 }
 
+static void hashes_of_other_servers_are_taken_or_refused(void **state)
+{
+    char made[192], prefixed[220], cut[192], out[192];
+
+    (void)state;
+    assert_int_equal(password_hash(SLICE("correct horse"), "sha512crypt", made, sizeof made, NULL), 0);
+    snprintf(prefixed, sizeof prefixed, "{SHA512-CRYPT}%s\r", made);
+    assert_true(password_take_hash(slice_str(made), out, sizeof out));
+    assert_string_equal(out, made);
+    assert_true(password_take_hash(slice_str(prefixed), out, sizeof out));
+    assert_string_equal(out, made);
+    assert_true(password_verify(SLICE("correct horse"), out));
+    assert_true(password_take_hash(
+        SLICE("$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZabcde"), out, sizeof out));
+    snprintf(cut, sizeof cut, "%.*s", (int)strlen(made) - 1, made);
+    assert_false(password_take_hash(slice_str(cut), out, sizeof out));
+    assert_false(password_take_hash(slice_str(made), out, 20));
+    assert_false(password_take_hash(SLICE("{SSHA}c29tZXRoaW5nIHNhbHRlZCBhbmQgaGFzaGVk"), out, sizeof out));
+    assert_false(password_take_hash(SLICE("aaQSqAReePlq6"), out, sizeof out));
+    assert_false(password_take_hash(SLICE("correct horse"), out, sizeof out));
+    assert_false(password_take_hash(SLICE("{"), out, sizeof out));
+    assert_false(password_take_hash(SLICE(""), out, sizeof out));
+}
+
 static void odd_schemes_and_passwords_are_refused(void **state)
 {
     char out[192], small[20];
@@ -232,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hashes_are_made_and_verified),
+        cmocka_unit_test(hashes_of_other_servers_are_taken_or_refused),
         cmocka_unit_test(odd_schemes_and_passwords_are_refused),
         cmocka_unit_test(foreign_hashes),
         cmocka_unit_test(refusals_cost_the_same),
