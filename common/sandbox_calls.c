@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -48,7 +49,21 @@ static const struct call_group groups[] = {
     {CALLS_WATCH, {SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch), SCMP_SYS(inotify_init1)}},
 };
 
-#define ALLOW(ctx, call, ...) (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(call), __VA_ARGS__) == 0)
+/* Allows a call when its argument `index`, masked, has the value. (libseccomp's SCMP_A0 .. leave a field of the struct
+ * unsaid, which clang warns of.) */
+static bool allow_masked(scmp_filter_ctx ctx, int call, unsigned index, uint64_t mask, uint64_t value)
+{
+    struct scmp_arg_cmp test = {.arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 1, &test) == 0;
+}
+
+static bool allow_equal(scmp_filter_ctx ctx, int call, unsigned index, uint64_t value)
+{
+    struct scmp_arg_cmp test = {.arg = index, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 1, &test) == 0;
+}
 
 /* Calls whose arguments decide. */
 static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
@@ -58,32 +73,32 @@ static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
     static const int spawn_prctls[] = {PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP};
 
     /* no memory becomes executable after the start */
-    if (!ALLOW(ctx, mmap, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
-        !ALLOW(ctx, mprotect, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) ||
-        !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONREAD)) || !ALLOW(ctx, ioctl, 1, SCMP_A1(SCMP_CMP_EQ, FIONBIO)) ||
-        !ALLOW(ctx, prlimit64, 1, SCMP_A0(SCMP_CMP_EQ, 0)) || !ALLOW(ctx, socketpair, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)))
+    if (!allow_masked(ctx, SCMP_SYS(mmap), 2, PROT_EXEC, 0) ||
+        !allow_masked(ctx, SCMP_SYS(mprotect), 2, PROT_EXEC, 0) ||
+        !allow_equal(ctx, SCMP_SYS(ioctl), 1, FIONREAD) || !allow_equal(ctx, SCMP_SYS(ioctl), 1, FIONBIO) ||
+        !allow_equal(ctx, SCMP_SYS(prlimit64), 0, 0) || !allow_equal(ctx, SCMP_SYS(socketpair), 0, AF_UNIX))
         return -1;
     for (size_t i = 0; i < sizeof fcntls / sizeof *fcntls; i++)
-        if (!ALLOW(ctx, fcntl, 1, SCMP_A1(SCMP_CMP_EQ, (uint64_t)fcntls[i])))
+        if (!allow_equal(ctx, SCMP_SYS(fcntl), 1, (uint64_t)fcntls[i]))
             return -1;
     for (size_t i = 0; i < sizeof prctls / sizeof *prctls; i++)
-        if (!ALLOW(ctx, prctl, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)prctls[i])))
+        if (!allow_equal(ctx, SCMP_SYS(prctl), 0, (uint64_t)prctls[i]))
             return -1;
     /* times of an open file only: a mail's date is not changed by its name */
-    if ((wanted & CALLS_WRITE) && !ALLOW(ctx, utimensat, 1, SCMP_A1(SCMP_CMP_EQ, 0)))
+    if ((wanted & CALLS_WRITE) && !allow_equal(ctx, SCMP_SYS(utimensat), 1, 0))
         return -1;
     if (wanted & (CALLS_THREADS | CALLS_SPAWN)) {
         /* clone3's flags lie in memory where a filter cannot look: glibc falls back to clone */
         if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) != 0)
             return -1;
     }
-    if ((wanted & CALLS_THREADS) && !ALLOW(ctx, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM)))
+    if ((wanted & CALLS_THREADS) && !allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM))
         return -1;
     if (wanted & CALLS_SPAWN) {
-        if (!ALLOW(ctx, clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_VM, 0)))
+        if (!allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_VM, 0))
             return -1;
         for (size_t i = 0; i < sizeof spawn_prctls / sizeof *spawn_prctls; i++)
-            if (!ALLOW(ctx, prctl, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)spawn_prctls[i])))
+            if (!allow_equal(ctx, SCMP_SYS(prctl), 0, (uint64_t)spawn_prctls[i]))
                 return -1;
     }
     return 0;
