@@ -88,7 +88,8 @@ static void expand_account(void *ctx, const struct directory_account *account)
         buf_free(&path);
         return;
     }
-    known = account->quota == 0 || directory_usage_get(x->a->directory, address, &octets, &messages);
+    /* without a quota it is counted as well: `postamt account list` shows what is used */
+    known = directory_usage_get(x->a->directory, address, &octets, &messages);
     expand_item(x, address, buf_slice(&path), known, has_room(x->a->directory, account) ? ERR_OK : ERR_OVER_QUOTA);
     buf_free(&path);
 }
