@@ -29,7 +29,7 @@ static const struct call_group groups[] = {
             SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(getsockopt),
             SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(pipe2),
             SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(getrusage),
-            SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
+            SCMP_SYS(sysinfo) /* glibc's qsort asks for the memory's size */, SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
     {CALLS_ACCEPT, {SCMP_SYS(accept4)}},
     {CALLS_READ,
         {SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(statx), SCMP_SYS(flock), SCMP_SYS(fstatfs),

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""kill -9 of each process in turn, again and again, while clients with ledgers work.
+
+kill_ledger.py [SECONDS]     (default 20; `make faults` gives more)
+
+SMTP clients send, IMAP clients APPEND, each message with a token of its own. Whose 250 or OK was seen is there exactly
+once, whose answer was not seen at most once; the service is back within 2 s after each kill; after a kill of postamtd all
+roles are gone within 1 s and the ports are free.
+"""
+import imaplib
+import os
+import random
+import re
+import signal
+import smtplib
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+import instance
+
+CLIENTS = 8
+BACK_SECONDS = 2.0
+GONE_SECONDS = 1.0
+
+
+def is_sanitized():
+    with open(os.path.join(instance.BUILD, "Makefile")) as f:
+        return "-fsanitize=address" in f.read()
+
+
+class Client(threading.Thread):
+    """Works until told to stop; keeps what it tried and what was acknowledged."""
+
+    def __init__(self, info, number, stop):
+        super().__init__(daemon=True)
+        self.info, self.number, self.stop = info, number, stop
+        self.user = info["users"]["template"] % number
+        self.tried, self.acked, self.failures = 0, set(), 0
+        self.all = set()
+
+    def token(self):
+        self.tried += 1
+        t = f"{self.kind}-{self.number}-{self.tried}"
+        self.all.add(t)
+        return t
+
+    def text(self, token):
+        pad = "x" * random.randrange(10, 5000)
+        return f"From: a@b.test\r\nSubject: {token}\r\nMessage-ID: <{token}@ledger.test>\r\n\r\n{pad}\r\n"
+
+    def run(self):
+        while not self.stop.is_set():
+            try:
+                self.work()
+            except Exception:  # whatever a killed server looks like: connect again
+                self.failures += 1
+                time.sleep(0.02)
+
+
+class Smtp(Client):
+    kind = "smtp"
+
+    def work(self):
+        with smtplib.SMTP(self.info["host"], self.info["ports"]["smtp"], timeout=10) as s:
+            while not self.stop.is_set():
+                token = self.token()
+                s.sendmail("a@b.test", [self.user], self.text(token))
+                self.acked.add(token)
+
+
+class Imap(Client):
+    kind = "imap"
+
+    def work(self):
+        m = imaplib.IMAP4(self.info["host"], self.info["ports"]["imap_plain"], timeout=10)
+        try:
+            m.login(self.user, self.info["users"]["password"])
+            m.create("Ledger")
+            while not self.stop.is_set():
+                token = self.token()
+                typ, _ = m.append("Ledger", None, None, self.text(token).encode())
+                if typ == "OK":
+                    self.acked.add(token)
+        finally:
+            m.shutdown()
+
+
+def role_name(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            words = f.read().decode().split("\0")
+        return words[words.index("--role") + 1] + "." + words[words.index("--instance") + 1]
+    except (OSError, ValueError):
+        return None
+
+
+def probe(info):
+    """A whole round: a mail in, a login, what was sent is there to be seen."""
+    with smtplib.SMTP(info["host"], info["ports"]["smtp"], timeout=5) as s:
+        s.sendmail("a@b.test", [info["users"]["template"] % (2 * CLIENTS)], "Subject: probe\r\n\r\nx\r\n")
+    m = imaplib.IMAP4(info["host"], info["ports"]["imap_plain"], timeout=5)
+    m.login(info["users"]["template"] % (2 * CLIENTS), info["users"]["password"])
+    m.select("INBOX")
+    m.logout()
+
+
+def wait_back(info):
+    start = time.monotonic()
+    while True:
+        try:
+            probe(info)
+            return time.monotonic() - start
+        except Exception:
+            if time.monotonic() - start > 20:
+                raise SystemExit("the service did not come back in 20 s")
+            time.sleep(0.02)
+
+
+def subjects(info, user, mailbox):
+    m = imaplib.IMAP4(info["host"], info["ports"]["imap_plain"], timeout=60)
+    m.login(user, info["users"]["password"])
+    typ, data = m.select(mailbox, readonly=True)
+    found = []
+    if typ == "OK" and data[0] != b"0":
+        for part in m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]:
+            if isinstance(part, tuple):
+                found += re.findall(r"Subject: (\S+)", part[1].decode())
+    m.logout()
+    return found
+
+
+def audit(info, clients):
+    lost, twice, strange = [], [], []
+    for c in clients:
+        found = subjects(info, c.user, "Ledger" if c.kind == "imap" else "INBOX")
+        counts = {}
+        for t in found:
+            counts[t] = counts.get(t, 0) + 1
+        lost += [t for t in c.acked if t not in counts]
+        twice += [t for t, n in counts.items() if n > 1]
+        strange += [t for t in counts if t not in c.all]
+    return lost, twice, strange
+
+
+def kill_round(info, turn):
+    pids = [p for p in instance.descendants(info["pid"]) if p != info["pid"] and role_name(p)]
+    pid = pids[turn % len(pids)]
+    name = role_name(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    return name
+
+
+def end_of_postamtd(info):
+    pids = instance.descendants(info["pid"])
+    os.kill(info["pid"], signal.SIGKILL)
+    start = time.monotonic()
+    try:
+        os.waitpid(info["pid"], 0)
+    except ChildProcessError:
+        pass
+    while any(instance.alive(p) for p in pids):
+        if time.monotonic() - start > 10:
+            break
+        time.sleep(0.01)
+    gone = time.monotonic() - start
+    for port in info["ports"].values():
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((info["host"], port))
+    return gone
+
+
+def main():
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else float(os.environ.get("FAULT_SECONDS", "20"))
+    back_limit = BACK_SECONDS * (5 if is_sanitized() else 1)
+    bad = []
+    with tempfile.TemporaryDirectory(prefix="postamt-kill-") as d:
+        os.chmod(d, 0o755)
+        info = instance.start(d, users=2 * CLIENTS + 1, hash_scheme="sha512crypt")
+        try:
+            stop = threading.Event()
+            clients = [Smtp(info, i, stop) for i in range(CLIENTS)] + [Imap(info, CLIENTS + i, stop) for i in range(CLIENTS)]
+            for c in clients:
+                c.start()
+            deadline, turn, times, killed = time.monotonic() + seconds, 0, [], {}
+            while time.monotonic() < deadline:
+                time.sleep(random.uniform(0.05, 0.3))
+                name = kill_round(info, turn)
+                turn += 7  # every process comes in its turn, neighbours not one after the other
+                if name:
+                    took = wait_back(info)
+                    times.append(took)
+                    killed[name] = killed.get(name, 0) + 1
+                    if took > back_limit:
+                        bad.append(f"after a kill of {name} the service was back after {took:.2f} s")
+            stop.set()
+            for c in clients:
+                c.join(30)
+            lost, twice, strange = audit(info, clients)
+            acked = sum(len(c.acked) for c in clients)
+            print(f"{sum(killed.values())} kills of {len(killed)} processes; {acked} messages acknowledged, "
+                  f"{sum(c.tried for c in clients) - acked} unanswered; back after {max(times):.2f} s at most")
+            gone = end_of_postamtd(info)
+            print(f"postamtd killed: all gone after {gone:.2f} s")
+            if gone > GONE_SECONDS:
+                bad.append(f"after a kill of postamtd roles lived for {gone:.2f} s")
+            info = instance.restart(d)
+            again = audit(info, clients)
+            for what, tokens in zip(("lost", "twice", "strange", "lost after restart", "twice after restart"),
+                                    (lost, twice, strange, again[0], again[1])):
+                if tokens:
+                    bad.append(f"{what}: {len(tokens)}: {tokens[:5]}")
+            if acked < 50:
+                bad.append(f"only {acked} messages were acknowledged: nothing was tried")
+        except BaseException:
+            print(instance.log_tail(d, 60))
+            raise
+        finally:
+            instance.stop(d)
+        print("\n".join(bad) or "every acknowledged message is there exactly once")
+        if bad:
+            print(instance.log_tail(d, 30))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
