@@ -139,20 +139,45 @@ static enum err_code converse(struct cli *c, int fd, struct slice request, link_
 
 /* --- in this process --- */
 
+/* The folders above it as postamtd would make them; it itself belongs to the user of authd. */
+static enum err_code make_directory(struct cli *c)
+{
+    char *dir = mem_strdup(c->settings->auth_dir);
+    struct passwd *pw = geteuid() == 0 ? getpwnam(DIRECTORY_USER) : NULL;
+    enum err_code code = ERR_OK;
+
+    for (char *at = strchr(dir + 1, '/'); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        /* what stays missing fails the last one; our umask is for files, others must get through here */
+        if (mkdir(dir, 0755) == 0 && chmod(dir, 0755) < 0)
+            output_say(c, "%s: %s", dir, strerror(errno));
+        *at = '/';
+    }
+    if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (pw && chown(dir, pw->pw_uid, pw->pw_gid) < 0))
+        code = fault_set(&c->fault, errno == EACCES ? ERR_NOT_PERMITTED : ERR_IO, NULL,
+            "folder %s cannot be made: %s", dir, strerror(errno));
+    free(dir);
+    return code;
+}
+
 /* The directory's files must stay their owner's: as root we become him, for good. */
 static enum err_code become_owner(struct cli *c)
 {
-    struct passwd *pw = geteuid() == 0 ? getpwnam(DIRECTORY_USER) : NULL;
     const char *dir = c->settings->auth_dir;
+    enum err_code code;
+    struct stat st;
 
-    if (!pw)
+    if (stat(dir, &st) < 0 && errno == ENOENT) {
+        code = make_directory(c);
+        if (code != ERR_OK)
+            return code;
+    }
+    if (geteuid() != 0 || stat(dir, &st) < 0 || st.st_uid == 0)
         return ERR_OK;
-    if (mkdir(dir, 0700) == 0 && chown(dir, pw->pw_uid, pw->pw_gid) < 0)
-        return fault_set(&c->fault, ERR_IO, NULL, "%s: %s", dir, strerror(errno));
-    if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+    if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
+        setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
         return fault_set(
-            &c->fault, ERR_INTERNAL, NULL, "cannot become user %s: %s", DIRECTORY_USER, strerror(errno));
+            &c->fault, ERR_INTERNAL, NULL, "cannot become the owner of %s: %s", dir, strerror(errno));
     return ERR_OK;
 }
 

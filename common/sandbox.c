@@ -1,3 +1,5 @@
+#include "config.h"
+
 #include "common/sandbox.h"
 
 #include <errno.h>

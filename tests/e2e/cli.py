@@ -322,6 +322,25 @@ def side_by_side(cli):
     check(set(names) <= {x["domain"] for x in cli.json("domain")}, "side by side: a domain is missing")
 
 
+def as_root(cli):
+    """Root leaves the directory's files to their owner; folders that are missing are made."""
+    if os.getuid() != 0:
+        return
+    program, conf = os.path.join(cli.d, "prog", "postamt"), os.path.join(cli.d, "postamt.conf")
+    subprocess.run([program, "domain", "add", "root.test", "--config", conf], check=True, stderr=subprocess.DEVNULL)
+    for folder, _, files in os.walk(os.path.join(cli.d, "auth")):
+        for x in [folder, *(os.path.join(folder, f) for f in files)]:
+            check(os.stat(x).st_uid == instance.NOBODY, f"{x} belongs to {os.stat(x).st_uid} after root's command")
+    with open(conf) as f:
+        text = f.read()
+    fresh = os.path.join(cli.d, "fresh.conf")
+    with open(fresh, "w") as f:
+        f.write(text.replace(f'auth = "{cli.d}/auth"', f'auth = "{cli.d}/new/deep/auth"')
+                .replace(f'run = "{cli.d}/run"', f'run = "{cli.d}/new/run"'))
+    subprocess.run([program, "domain", "add", "root.test", "--config", fresh], check=True, stderr=subprocess.DEVNULL)
+    check(os.stat(os.path.join(cli.d, "new/deep/auth")).st_mode & 0o777 == 0o700, "mode of a new directory")
+
+
 def flags_of(text):
     return set(re.findall(r"^  --([a-z-]+)", text, re.M))
 
@@ -381,6 +400,7 @@ def main():
                 effects(cli, info)
             else:
                 side_by_side(cli)
+                as_root(cli)
         typos(cli)
         no_config(cli)
         info = instance.restart(d)
