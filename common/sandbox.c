@@ -48,6 +48,7 @@ struct sandbox_row {
     unsigned calls;                                   /* groups of sandbox_calls.h */
     uint64_t mail, state, spool, auth;                /* Landlock rights below the folders */
     bool urandom;                                     /* libsasl2 opens /dev/urandom for SCRAM's nonces */
+    bool front;                                       /* limits follow settings.connections */
     unsigned nofile;                                  /* RLIMIT_NOFILE; 0: as inherited */
     uint64_t data;                                    /* RLIMIT_DATA; 0: as inherited */
 };
@@ -59,17 +60,17 @@ static const struct sandbox_row rows[SANDBOX_COUNT] = {
     [ROLE_AUTHD] = {.name = "authd", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
         .auth = LL_ALL, .urandom = true, .nofile = 1024},
     [ROLE_SMTPD_PARENT] = {.name = "smtpd.parent", .calls = CALLS_BASE, .nofile = 4096},
-    [ROLE_SMTPD_FRONT] = {.name = "smtpd.front", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD},
+    [ROLE_SMTPD_FRONT] = {.name = "smtpd.front", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD, .front = true},
     [ROLE_SMTPD_DELIVER] = {.name = "smtpd.deliver", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
         .nofile = 1024},
     [ROLE_IMAPD_PARENT] = {.name = "imapd.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH,
         .mail = LANDLOCK_ACCESS_FS_READ_DIR},
-    [ROLE_IMAPD_FRONT] = {.name = "imapd.front", .calls = CALLS_BASE | CALLS_ACCEPT},
+    [ROLE_IMAPD_FRONT] = {.name = "imapd.front", .calls = CALLS_BASE | CALLS_ACCEPT, .front = true},
     /* Landlock's layers intersect: the spawner holds what its workers may get, for all users; each worker narrows it. */
     [ROLE_IMAPD_SPAWNER] = {.name = "imapd.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
         .state = LL_ALL, .nofile = 65536},
     [ROLE_POP3D_PARENT] = {.name = "pop3d.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH, .mail = LANDLOCK_ACCESS_FS_READ_DIR},
-    [ROLE_POP3D_FRONT] = {.name = "pop3d.front", .calls = CALLS_BASE | CALLS_ACCEPT},
+    [ROLE_POP3D_FRONT] = {.name = "pop3d.front", .calls = CALLS_BASE | CALLS_ACCEPT, .front = true},
     [ROLE_POP3D_SPAWNER] = {.name = "pop3d.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
         .state = LL_ALL, .nofile = 65536},
     [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
@@ -77,6 +78,8 @@ static const struct sandbox_row rows[SANDBOX_COUNT] = {
     [SANDBOX_POP3D_WORKER] = {.name = "pop3d.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
         .nofile = 1024, .data = 256 * MIB},
 };
+
+static const char no_landlock[] = "the kernel has no Landlock: boot a kernel with it, or set sandbox = \"optional\"";
 
 const char *sandbox_name(unsigned id)
 {
@@ -273,18 +276,42 @@ static int filter_apply(const struct sandbox_filter *f, struct err *e)
     return 0;
 }
 
-static int limits_apply(const struct sandbox_row *row, struct err *e)
+/* A connection and the socket of its relay each; security.md 4.4. */
+static uint64_t front_files(const struct settings *s)
+{
+    return 2 * (uint64_t)s->connections + 64;
+}
+
+int sandbox_check(const struct settings *s, struct err *e)
 {
     struct rlimit limit;
 
-    if (row->nofile && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max < row->nofile ? limit.rlim_max : row->nofile;
+    if (sandbox_landlock_abi() < 2 && strcmp(s->sandbox, "optional") != 0)
+        return err_set(e, ERR_CONFIG, "%s", no_landlock);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < front_files(s))
+        return err_set(e, ERR_CONFIG,
+            "limits.connections = %u needs %llu open files and only %llu are allowed: lower it, or raise LimitNOFILE",
+            s->connections, (unsigned long long)front_files(s), (unsigned long long)limit.rlim_max);
+    return 0;
+}
+
+static int limits_apply(const struct sandbox_row *row, const struct settings *settings, struct err *e)
+{
+    uint64_t nofile = row->nofile, data = row->data;
+    struct rlimit limit;
+
+    if (row->front) {
+        nofile = front_files(settings);
+        data = 32 * MIB + 32 * 1024 * (uint64_t)settings->connections;
+    }
+    if (nofile && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max < nofile ? limit.rlim_max : nofile;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
             return err_errno(e, "limit of open files");
     }
 #ifndef WITH_SANITIZERS
-    if (row->data) {
-        limit = (struct rlimit){row->data, row->data};
+    if (data) {
+        limit = (struct rlimit){data, data};
         if (setrlimit(RLIMIT_DATA, &limit) < 0)
             return err_errno(e, "limit of memory");
     }
@@ -301,7 +328,7 @@ static bool has_landlock(const struct settings *s, struct buf *lacks, struct err
     if (strcmp(s->sandbox, "optional") == 0)
         buf_add_str(lacks, "the kernel has no Landlock (5.19 or later with lsm=landlock): folders are not fenced");
     else
-        err_set(e, ERR_CONFIG, "the kernel has no Landlock: boot a kernel with it, or set sandbox = \"optional\"");
+        err_set(e, ERR_CONFIG, "%s", no_landlock);
     return false;
 }
 
@@ -319,7 +346,7 @@ int sandbox_enter(unsigned id, const struct settings *settings, struct buf *lack
     }
     if (!landlock && !lacks->n)
         goto out;
-    if (sandbox_basics(e) < 0 || limits_apply(row, e) < 0 || (landlock && landlock_role(row, settings, e) < 0))
+    if (sandbox_basics(e) < 0 || limits_apply(row, settings, e) < 0 || (landlock && landlock_role(row, settings, e) < 0))
         goto out;
     rc = f ? filter_apply(f, e) : 0;
 out:
@@ -333,7 +360,7 @@ int sandbox_enter_worker(unsigned id, int mail_dir, int state_dir, const struct 
     uint64_t handled;
     int ruleset;
 
-    if (limits_apply(row, e) < 0)
+    if (limits_apply(row, NULL, e) < 0)
         return -1;
     if (sandbox_landlock_abi() >= 2) {
         ruleset = ruleset_new(&handled);

@@ -43,6 +43,9 @@ int sandbox_enter_worker(unsigned id, int mail_dir, int state_dir, const struct 
 /* Before any row: no_new_privs and what else every process of ours wants from its first instruction. */
 int sandbox_basics(struct err *e);
 
+/* At postamtd's start: does the machine have what the table and the limits of the settings want? ERR_CONFIG. */
+int sandbox_check(const struct settings *s, struct err *e);
+
 /* Landlock's ABI as the kernel has it (masked by POSTAMT_LANDLOCK_ABI); 0: none. */
 int sandbox_landlock_abi(void);
 

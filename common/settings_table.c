@@ -74,7 +74,7 @@
         "sessions of one user from one client address")                                                      \
     X("limits.new_per_minute", "number", "60", S(new_per_minute), NUMBER, 1, 1000000,                        \
         "connections without login that one client address may make in a minute")                            \
-    X("limits.connections", "number", "10000", S(connections), NUMBER, 16, 500000,                           \
+    X("limits.connections", "number", "8000", S(connections), NUMBER, 16, 500000,                           \
         "connections of each network process; the limit of open files must be twice that")                   \
     X("limits.loopback", "yes/no", "no", S(limit_loopback), YES_NO, 0, 0,                                    \
         "whether the limits hold for 127.0.0.1 and ::1 too")                                                 \

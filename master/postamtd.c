@@ -18,6 +18,7 @@
 
 #include "common/id.h"
 #include "common/mem.h"
+#include "common/sandbox.h"
 
 #define DEFAULT_CONFIG POSTAMT_SYSCONFDIR "/postamt/postamt.conf"
 
@@ -147,9 +148,16 @@ static int check(const char *file)
 {
     struct buf complaint = BUF_INIT(BUF_OWN);
     struct settings *s = settings_load(file, &complaint);
+    unsigned char no_keys[80] = {0};
+    struct buf blob = {0};
+    struct err e = {0};
     int rc = 0;
 
-    if (!s)
+    /* certificates of the admin's own; the self-made one is made at the start */
+    if (s && ((s->ncertificates && certs_load(s, no_keys, &blob, &e) < 0) || sandbox_check(s, &e) < 0))
+        buf_printf(&complaint, "%s\n", e.detail);
+    buf_free(&blob);
+    if (!s || complaint.n)
         rc = complain("the configuration is wrong:", &complaint);
     else
         printf("%s: good (%zu listeners, mail in %s)\n", file, s->nlisteners, s->mail_dir);
@@ -171,7 +179,7 @@ static int serve(struct master *m)
         return complain("the configuration is wrong:", &complaint);
     if (logger_start(m->settings->log, &e) < 0)
         goto fail;
-    if (folders_prepare(m->settings, &e) < 0 || certs_load(m->settings, m->ticket_keys, &m->tls_blob, &e) < 0 ||
+    if (sandbox_check(m->settings, &e) < 0 || folders_prepare(m->settings, &e) < 0 || certs_load(m->settings, m->ticket_keys, &m->tls_blob, &e) < 0 ||
         listen_all(m->settings, NULL, no_fds, &m->listeners, &m->ports, &e) < 0)
         goto fail_logged;
     m->auth_socket = listen_control(m->settings, "authd.sock", &e);

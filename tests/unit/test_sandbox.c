@@ -24,7 +24,7 @@
 #endif
 
 static char top[] = "/tmp/postamt-sandbox-XXXXXX";
-static struct settings settings = {.sandbox = (char *)"required"};
+static struct settings settings = {.sandbox = (char *)"required", .connections = 100};
 static int mail_dir, state_dir;
 
 static char *below_top(const char *name)
