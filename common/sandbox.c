@@ -86,6 +86,25 @@ const char *sandbox_name(unsigned id)
     return id < SANDBOX_COUNT ? rows[id].name : "?";
 }
 
+#ifdef WITH_SANITIZERS
+/*
+ * A fenced process can neither read its own program nor start the one that turns addresses into lines
+ * (tests/lib/instance.py does that), nor be traced by the leak checker. The report goes to stderr, which is postamtd's.
+ */
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "symbolize=0:detect_leaks=0:abort_on_error=1:disable_coredump=1";
+}
+
+const char *__ubsan_default_options(void)
+{
+    return "symbolize=0:print_stacktrace=1:abort_on_error=1";
+}
+#endif
+
 int sandbox_basics(struct err *e)
 {
     struct rlimit none = {0, 0};

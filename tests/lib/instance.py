@@ -9,6 +9,7 @@ call start() and stop(). As root everything runs as user nobody.
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -138,7 +139,6 @@ def launch(d):
     """Starts postamtd and waits until all roles are ready; returns its pid."""
     env = dict(os.environ)
     env.setdefault("POSTAMT_SECCOMP", "kill")
-    env.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1")
     with open(os.path.join(d, "stderr"), "ab") as err:
         p = subprocess.Popen([os.path.join(d, "prog", "postamtd"), "-c", os.path.join(d, "postamt.conf"),
                               "-L", os.path.join(d, "prog")], stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd="/",
@@ -232,8 +232,52 @@ def start(d, users=1, hash_scheme="yescrypt", extra=""):
     return info
 
 
+# What a sanitizer, an INVARIANT or the C library says before it ends a process.
+REPORT = re.compile(r"ERROR: \w*Sanitizer|Sanitizer:|runtime error:|internal error:|stack smashing|malloc\(\)|free\(\)|corrupted")
+# Roles and workers that ended by a signal that only their own error explains; tests kill them by others.
+DIED = re.compile(r"role-died .*\b(signal|status)=(\d+)")
+OWN_ERROR = {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS}
+
+
+def text_of(path):
+    try:
+        with open(path, errors="replace") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
+def with_lines(report):
+    """A fenced process reports addresses only; here they become functions and lines."""
+    def line_of(m):
+        r = subprocess.run(["addr2line", "-Cfpsi", "-e", m.group(1), m.group(2)], capture_output=True, text=True, timeout=60)
+        return m.group() + " " + r.stdout.strip()
+    return re.sub(r"\((/[^()]+/prog/\w+)\+(0x[0-9a-f]+)\)", line_of, report) if shutil.which("addr2line") else report
+
+
+def complaints(d):
+    """What went wrong inside the daemons since the folder was made: their reports, and who ended by his own error."""
+    stderr = text_of(os.path.join(d, "stderr"))
+    out = []
+    found = REPORT.search(stderr)
+    if found:
+        start = stderr.rfind("\n", 0, found.start()) + 1
+        report = stderr[start:start + 6000].partition("Shadow bytes around")[0]
+        out.append(with_lines(report))
+    for line in text_of(os.path.join(d, "log")).splitlines():
+        m = DIED.search(line)
+        if m and int(m.group(2)) & 0x7f in OWN_ERROR:
+            out.append(line)
+    return "\n".join(out)
+
+
 def stop(d):
-    end(load(os.path.abspath(d))["pid"])
+    """Ends it; an error of a daemon's own, found now, is an InstanceError."""
+    d = os.path.abspath(d)
+    end(load(d)["pid"])
+    found = complaints(d)
+    if found:
+        raise InstanceError(f"a daemon failed:\n{found}")
 
 
 def restart(d):

@@ -274,6 +274,7 @@ def main():
         return 1 if run_all(a.files, instance.load(a.instance), a.instance) else 0
     with tempfile.TemporaryDirectory(prefix="postamt-transcripts-") as d:
         os.chmod(d, 0o755)
+        failed = 0
         try:
             info = instance.start(d, users=len(a.files) + 1, hash_scheme="sha512crypt")
             failed = run_all(a.files, info, d)
@@ -284,6 +285,7 @@ def main():
                 instance.stop(d)
             except instance.InstanceError as e:
                 print(e)
+                failed += 1
     return 1 if failed else 0
 
 

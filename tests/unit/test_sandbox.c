@@ -1,4 +1,6 @@
 /* The sandbox table is in force: in a process of each row, what the row does not have is refused. */
+#include "config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
