@@ -32,7 +32,6 @@ common_libcommon_a_SOURCES += \
 	common/settings_value.c
 
 dist_man_MANS += man/postamt.conf.5
-EXTRA_DIST += etc/postamt.conf.example
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_settings

@@ -36,8 +36,8 @@ static void tell(const char *path, const struct tls_info *info)
 
     if (gmtime_r(&end, &tm) && strftime(text, sizeof text, "%Y-%m-%d", &tm))
         buf_add_str(&until, text);
-    LOG(CERTIFICATE, NULL, F_STR("file", path), F_STR("names", info->names), F_SLICE("until", buf_slice(&until)),
-        F_STR("issuer", info->self_signed ? "itself" : info->issuer));
+    LOG(CERTIFICATE, NULL, F_STR("file", path), F_STR("names", info->names),
+        F_SLICE("until", buf_slice(&until)), F_STR("issuer", info->self_signed ? "itself" : info->issuer));
     buf_free(&until);
 }
 
@@ -47,7 +47,8 @@ static int write_own(const char *path, struct slice pem, mode_t mode, struct err
 
     if (fd < 0)
         return err_set(e, ERR_CONFIG, "%s: %s", path, strerror(errno));
-    if (fs_write_all(fd, pem) < 0 || fs_sync_data(fd) < 0) {
+    /* the umask is 077, but a certificate is for everybody */
+    if (fchmod(fd, mode) < 0 || fs_write_all(fd, pem) < 0 || fs_sync_data(fd) < 0) {
         err_set(e, ERR_CONFIG, "%s: %s", path, strerror(errno));
         close(fd);
         return -1;
@@ -55,7 +56,8 @@ static int write_own(const char *path, struct slice pem, mode_t mode, struct err
     return close(fd) < 0 ? err_errno(e, path) : 0;
 }
 
-/* The certificate of a first start: self-signed, kept in tls_dir, so that clients that accepted it see it again. */
+/* The certificate of a first start: self-signed, kept in tls_dir, so that clients that accepted it see it
+ * again. */
 static int own_certificate(const struct settings *s, char **chain, char **key, struct err *e)
 {
     struct buf chain_pem = BUF_INIT(PEM_MAX), key_pem = BUF_INIT(PEM_MAX);
@@ -66,9 +68,10 @@ static int own_certificate(const struct settings *s, char **chain, char **key, s
     *key = mem_printf("%s/self-signed.key", s->tls_dir);
     if (access(*chain, R_OK) == 0 && access(*key, R_OK) == 0)
         return 0;
-    if (mkdir(s->tls_dir, 0755) < 0 && errno != EEXIST)
+    if (mkdir(s->tls_dir, 0755) == 0 ? chmod(s->tls_dir, 0755) < 0 : errno != EEXIST)
         return err_set(e, ERR_CONFIG, "folder %s cannot be made: %s", s->tls_dir, strerror(errno));
-    if (tls_self_signed(names, 2, &chain_pem, &key_pem, e) < 0 || write_own(*key, buf_slice(&key_pem), 0600, e) < 0 ||
+    if (tls_self_signed(names, 2, &chain_pem, &key_pem, e) < 0 ||
+        write_own(*key, buf_slice(&key_pem), 0600, e) < 0 ||
         write_own(*chain, buf_slice(&chain_pem), 0644, e) < 0)
         rc = -1;
     if (key_pem.p)
@@ -108,7 +111,9 @@ int certs_load(const struct settings *s, const unsigned char ticket_keys[80], st
         tell(list[i].chain, &info);
     }
     buf_init(blob, (size_t)1 << 20);
-    rc = tls_pack(pairs, n, ticket_keys, blob) ? 0 : err_set(e, ERR_CONFIG, "the certificates are larger than 1 MiB");
+    rc = tls_pack(pairs, n, ticket_keys, blob)
+             ? 0
+             : err_set(e, ERR_CONFIG, "the certificates are larger than 1 MiB");
 out:
     for (size_t i = 0; i < 2 * n; i++) {
         if (texts[i].p)

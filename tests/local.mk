@@ -21,6 +21,8 @@ check-all: lint-fast
 lint-fast:
 	python3 $(top_srcdir)/tests/lint/floors.py $(top_srcdir)
 	python3 $(top_srcdir)/tests/lint/rules.py $(top_srcdir)
+	python3 $(top_srcdir)/man/tables.py --check $(top_srcdir)
+	cd $(top_srcdir)/man && for page in *.[1-8]; do mandoc -T lint -W warning $$page || exit 1; done
 	cd $(top_srcdir) && clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 
 lint: lint-fast
