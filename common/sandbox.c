@@ -103,6 +103,10 @@ const char *__ubsan_default_options(void)
 {
     return "symbolize=0:print_stacktrace=1:abort_on_error=1";
 }
+
+static const bool is_sanitized = true; /* its run-time maps more than any limit of memory */
+#else
+static const bool is_sanitized = false;
 #endif
 
 int sandbox_basics(struct err *e)
@@ -328,13 +332,11 @@ static int limits_apply(const struct sandbox_row *row, const struct settings *se
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
             return err_errno(e, "limit of open files");
     }
-#ifndef WITH_SANITIZERS
-    if (data) {
+    if (data && !is_sanitized) {
         limit = (struct rlimit){data, data};
         if (setrlimit(RLIMIT_DATA, &limit) < 0)
             return err_errno(e, "limit of memory");
     }
-#endif
     return 0;
 }
 
