@@ -1,33 +1,13 @@
 #include "auth/directory.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "auth/directory_name.h"
-#include "auth/directory_store.h"
-#include "auth/directory_table.h"
+#include "auth/directory_priv.h"
 #include "common/mem.h"
 #include "common/utf8.h"
-
-/*
- * The whole directory is in memory, in three sorted tables (directory_table.h); the store is asked only at
- * open and for changes. Readers take `memory` shared. A change takes `writer`, checks, makes itself durable
- * without holding `memory` (RCPT does not wait for a disk), and takes `memory` for the moment it changes the
- * tables.
- */
-struct directory {
-    struct store *store;
-    pthread_mutex_t writer;
-    pthread_rwlock_t memory;
-    struct table domains, accounts, aliases;
-    atomic_uint_fast64_t generation;
-    size_t may_log_in, have_scram; /* not suspended with a password; of those, with a verifier */
-};
-
-#define PAGE 64 /* entries copied at a time when somebody lists: no callback runs under the lock */
 
 static int bad_address(struct slice s, struct err *e)
 {
@@ -85,7 +65,7 @@ static void load_record(void *ctx, const struct record *r)
         entry);
 }
 
-static struct entry_account *account_at(struct directory *d, struct slice domain, struct slice local)
+struct entry_account *account_at(struct directory *d, struct slice domain, struct slice local)
 {
     return (struct entry_account *)table_find(&d->accounts, domain, local, SLICE(""));
 }
@@ -533,113 +513,6 @@ int directory_alias_remove(struct directory *d, struct slice address, struct sli
     return rc;
 }
 
-/* --- lists, a page at a time --- */
-
-struct page {
-    struct directory *d;
-    struct table *table;
-    struct slice domain; /* normalised; empty: all */
-    char last[ENTRY_KEY_MAX];
-    size_t last_n;
-};
-
-/* Copies up to PAGE entries that follow the last page, by copy(); 0 at the end. */
-static size_t page_next(
-    struct page *p, void *out, size_t size, void (*copy)(const struct entry *entry, void *to))
-{
-    struct table *t = p->table;
-    size_t i, n = 0;
-
-    pthread_rwlock_rdlock(&p->d->memory);
-    i = p->last_n ? table_after(t, slice_of(p->last, p->last_n))
-                  : (p->domain.n ? table_domain_start(t, p->domain) : 0);
-    for (; n < PAGE && i < t->n && (p->domain.n == 0 || slice_eq(t->at[i]->domain, p->domain)); i++, n++)
-        copy(t->at[i], (char *)out + n * size);
-    if (n)
-        p->last_n = entry_key(t->at[i - 1], p->last);
-    pthread_rwlock_unlock(&p->d->memory);
-    return n;
-}
-
-static bool page_init(
-    struct page *p, struct directory *d, struct table *table, struct slice domain, struct name *n)
-{
-    *p = (struct page){.d = d, .table = table};
-    n->text = BUF_INIT(0);
-    if (domain.n == 0)
-        return true;
-    if (!name_of_domain(domain, n))
-        return false;
-    p->domain = n->domain;
-    return true;
-}
-
-struct domain_copy {
-    char name[ADDRESS_DOMAIN_MAX + 1];
-};
-
-static void copy_domain(const struct entry *entry, void *to)
-{
-    entry_copy_text(entry->domain, ((struct domain_copy *)to)->name, sizeof(struct domain_copy));
-}
-
-static void copy_account(const struct entry *entry, void *to)
-{
-    entry_to_account((const struct entry_account *)entry, to);
-}
-
-static void copy_alias(const struct entry *entry, void *to)
-{
-    entry_to_alias((const struct entry_alias *)entry, to);
-}
-
-void directory_domains(struct directory *d, void (*each)(void *ctx, struct slice domain), void *ctx)
-{
-    struct domain_copy *list = mem_zalloc(PAGE, sizeof *list);
-    struct page p;
-    struct name n;
-    size_t got;
-
-    page_init(&p, d, &d->domains, SLICE(""), &n);
-    while ((got = page_next(&p, list, sizeof *list, copy_domain)))
-        for (size_t i = 0; i < got; i++)
-            each(ctx, slice_str(list[i].name));
-    free(list);
-}
-
-void directory_accounts(struct directory *d, struct slice domain,
-    bool (*each)(void *ctx, const struct directory_account *a), void *ctx)
-{
-    struct directory_account *list = mem_zalloc(PAGE, sizeof *list);
-    struct page p;
-    struct name n;
-    bool more = page_init(&p, d, &d->accounts, domain, &n);
-    size_t got;
-
-    while (more && (got = page_next(&p, list, sizeof *list, copy_account)))
-        for (size_t i = 0; i < got && more; i++)
-            more = each(ctx, &list[i]);
-    mem_wipe(list, PAGE * sizeof *list);
-    free(list);
-    name_free(&n);
-}
-
-void directory_aliases(struct directory *d, struct slice domain,
-    bool (*each)(void *ctx, const struct directory_alias *a), void *ctx)
-{
-    struct directory_alias *list = mem_zalloc(PAGE, sizeof *list);
-    struct page p;
-    struct name n;
-    bool more = page_init(&p, d, &d->aliases, domain, &n);
-    size_t got;
-
-    while (more && (got = page_next(&p, list, sizeof *list, copy_alias)))
-        for (size_t i = 0; i < got && more; i++)
-            more = each(ctx, &list[i]);
-    free(list);
-    name_free(&n);
-}
-
 /* --- where mail goes, who may send --- */
 
 enum err_code directory_resolve(struct directory *d, const struct address *a,
@@ -690,63 +563,4 @@ bool directory_may_send(struct directory *d, struct slice account, const struct 
     name_free(&from);
     name_free(&n);
     return may;
-}
-
-/* --- usage --- */
-
-/* The account under the lock, exclusive; the caller unlocks `memory` in any case. */
-static struct entry_account *lock_usage(struct directory *d, struct slice account)
-{
-    struct entry_account *a = NULL;
-    struct name n;
-    bool good = name_of(account, false, &n);
-
-    pthread_rwlock_wrlock(&d->memory);
-    if (good)
-        a = account_at(d, n.domain, n.local);
-    name_free(&n);
-    return a;
-}
-
-bool directory_usage_get(struct directory *d, struct slice account, uint64_t *octets, uint64_t *messages)
-{
-    struct entry_account *a = lock_usage(d, account);
-    bool known = a && a->usage_known;
-
-    *octets = known ? a->octets : 0;
-    *messages = known ? a->messages : 0;
-    pthread_rwlock_unlock(&d->memory);
-    return known;
-}
-
-void directory_usage_set(struct directory *d, struct slice account, uint64_t octets, uint64_t messages)
-{
-    struct entry_account *a = lock_usage(d, account);
-
-    if (a) {
-        a->octets = octets > INT64_MAX ? INT64_MAX : octets;
-        a->messages = messages > INT64_MAX ? INT64_MAX : messages;
-        a->usage_known = true;
-    }
-    pthread_rwlock_unlock(&d->memory);
-}
-
-static uint64_t add_clamped(uint64_t have, int64_t by)
-{
-    if (by < 0)
-        return have < 0 - (uint64_t)by ? 0 : have - (0 - (uint64_t)by);
-    return have > (uint64_t)INT64_MAX - (uint64_t)by ? INT64_MAX : have + (uint64_t)by;
-}
-
-bool directory_usage_add(struct directory *d, struct slice account, int64_t octets, int64_t messages)
-{
-    struct entry_account *a = lock_usage(d, account);
-    bool known = a && a->usage_known;
-
-    if (known) {
-        a->octets = add_clamped(a->octets, octets);
-        a->messages = add_clamped(a->messages, messages);
-    }
-    pthread_rwlock_unlock(&d->memory);
-    return known;
 }

@@ -4,7 +4,7 @@ LIBS_AUTH = auth/libauth.a $(LIBS_MAIL) $(SASL_LIBS) $(JANSSON_LIBS) $(CRYPT_LIB
 auth_libauth_a_SOURCES = \
 	auth/password.c auth/password.h \
 	auth/admin.c auth/admin.h auth/admin_account.c auth/admin_names.c auth/admin_call.h \
-	auth/directory.c auth/directory.h \
+	auth/directory.c auth/directory.h auth/directory_priv.h auth/directory_list.c auth/directory_usage.c \
 	auth/directory_name.c auth/directory_name.h \
 	auth/directory_record.c auth/directory_resolve.c \
 	auth/directory_store.c auth/directory_store.h \
