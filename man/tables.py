@@ -101,6 +101,8 @@ def sandbox(top):
         lines += "\n".join(trees).split("\n") if trees else [".br", "No folder."]
         if fields.pop("urandom", "") == "true":
             lines += [".br", "Reads", ".Pa /dev/urandom ."]
+        if fields.pop("front", "") == "true":
+            lines += [".br", "Open files and memory as", ".Va limits.connections", "needs them."]
         limits = [f"{fields.pop('nofile')} open files"] if "nofile" in fields else []
         limits += [f"{fields.pop('data').replace(' * MIB', ' MiB')} of memory"] if "data" in fields else []
         lines += [".br", "At most " + ", ".join(limits) + "."] if limits else []
