@@ -355,7 +355,7 @@ static int start(struct role *r, struct err *e)
     if (!r->ops->blocking) {
         cfg = event_config_new();
         INVARIANT(cfg);
-        event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_IGNORE_ENV);
+        event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
         r->base = event_base_new_with_config(cfg);
         event_config_free(cfg);
         INVARIANT(r->base);

@@ -1,4 +1,5 @@
-#include "session/front.h"
+/* The front's core: connections from accept to close. front_login.c: logins and handing over. */
+#include "session/front_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,62 +15,13 @@
 
 #define ACCEPT_BURST 16
 #define ACCEPT_PAUSE_MS 100 /* when the process is out of descriptors */
-#define TICKET_LEN 16
 #define STOP_GRACE_S 3
-
-enum conn_step {
-    CONN_TALKING,
-    CONN_AUTHENTICATING, /* authd is asked */
-    CONN_REFUSED,        /* waits until the refusal may be told */
-    CONN_HANDED,         /* the parent was asked to take it */
-    CONN_CLOSING,
-};
-
-struct conn {
-    struct front_conn pub; /* first: a front_conn is a conn */
-    enum conn_step step;
-    struct conn *older, *newer; /* of those nobody has logged in on, by age */
-    bool is_listed;
-    struct event *delay; /* until a refused login is told */
-    enum err_code refusal;
-    char ticket[TICKET_LEN];
-    int spare;            /* a handed plain socket, until the parent took it; -1 */
-    struct stream *inner; /* our end of the relay, until the parent took the other */
-};
-
-struct port {
-    struct front *front;
-    unsigned index;
-    int fd;
-    struct event *accepting;
-    struct event *resume;
-};
-
-struct front {
-    struct role *role;
-    const struct front_ops *ops;
-    enum role_id parent;
-    struct port ports[64];
-    size_t nports;
-    struct conn **conns; /* by the low bits of the session number */
-    size_t nslots, count;
-    uint64_t serial;
-    struct conn *oldest, *newest;
-    char *mechanisms;
-    uint64_t accepted, relayed;
-    bool stopping;
-};
 
 #define SLOT_BITS 20
 
 static struct front *front_of(struct role *r)
 {
     return r->state;
-}
-
-static struct conn *conn_of(struct front_conn *c)
-{
-    return (struct conn *)c;
 }
 
 /* --- the table of connections --- */
@@ -91,7 +43,7 @@ static void enlist(struct front *f, struct conn *c)
     c->is_listed = true;
 }
 
-static void unlist(struct front *f, struct conn *c)
+void conn_unlist(struct front *f, struct conn *c)
 {
     if (!c->is_listed)
         return;
@@ -152,7 +104,7 @@ static void tell_parent(struct conn *c, enum ipc_type type)
 
 /* --- the end of a connection --- */
 
-static void forget(struct conn *c, bool tell)
+void conn_forget(struct conn *c, bool tell)
 {
     struct front *f = c->pub.front;
 
@@ -167,7 +119,7 @@ static void forget(struct conn *c, bool tell)
     f->ops->closed(&c->pub);
     if (tell)
         tell_parent(c, IPC_SESSION_CLOSED);
-    unlist(f, c);
+    conn_unlist(f, c);
     f->conns[c->pub.session & ((1u << SLOT_BITS) - 1)] = NULL;
     f->count--;
     if (c->delay)
@@ -187,7 +139,7 @@ static void close_conn(struct conn *c)
     if (s)
         stream_close_after_flush(s);
     c->pub.stream = NULL;
-    forget(c, true);
+    conn_forget(c, true);
 }
 
 void front_close(struct front_conn *c)
@@ -196,7 +148,7 @@ void front_close(struct front_conn *c)
     close_conn(conn_of(c));
 }
 
-static void say_bye(struct conn *c, enum err_code code, bool is_timeout)
+void conn_say_bye(struct conn *c, enum err_code code, bool is_timeout)
 {
     if (c->pub.stream)
         c->pub.front->ops->bye(&c->pub, code, is_timeout);
@@ -245,7 +197,7 @@ static void on_ended(void *ctx, struct stream *s, enum stream_end why, const cha
     static const char *const whys[] = {"eof", "error", "timeout", "stalled"};
 
     if (why == STREAM_TIMEOUT && c->step != CONN_HANDED) {
-        say_bye(c, ERR_UNAVAILABLE, true);
+        conn_say_bye(c, ERR_UNAVAILABLE, true);
         return;
     }
     if (why == STREAM_ERROR && detail && strstr(detail, "TLS"))
@@ -254,10 +206,10 @@ static void on_ended(void *ctx, struct stream *s, enum stream_end why, const cha
         F_STR("detail", detail ? detail : ""));
     stream_free(s);
     c->pub.stream = NULL;
-    forget(c, true);
+    conn_forget(c, true);
 }
 
-static const struct stream_ops conn_stream_ops = {
+const struct stream_ops conn_stream_ops = {
     .input = on_input, .drained = on_drained, .secured = on_secured, .ended = on_ended};
 
 /* --- accepting --- */
@@ -284,7 +236,7 @@ static bool set_ip(struct front_conn *c, const struct sockaddr_storage *ss)
 }
 
 /* No session tickets on port 25 (clients.md 19). */
-static struct tls_context *tls_for(struct conn *c)
+struct tls_context *conn_tls(struct conn *c)
 {
     struct role *r = c->pub.front->role;
 
@@ -298,7 +250,7 @@ static void open_conn(struct port *p, int fd, const struct sockaddr_storage *ss)
 
     /* room by ending the oldest nobody logged in on: a flood of idle connections keeps no one out (S18) */
     if (f->count >= f->role->settings->connections && f->oldest)
-        say_bye(f->oldest, ERR_TOO_MANY, false);
+        conn_say_bye(f->oldest, ERR_TOO_MANY, false);
     if (f->count >= f->role->settings->connections || f->count >> SLOT_BITS) {
         LOG(REFUSED, NULL, F_STR("why", "limits.connections is reached"));
         close(fd);
@@ -317,7 +269,7 @@ static void open_conn(struct port *p, int fd, const struct sockaddr_storage *ss)
         F_STR("service", service_name(c->pub.listener->service)));
     tell_parent(c, IPC_SESSION_OPEN);
     if (c->pub.listener->tls == LISTENER_TLS)
-        stream_start_tls(c->pub.stream, tls_for(c), f->ops->alpn, false);
+        stream_start_tls(c->pub.stream, conn_tls(c), f->ops->alpn, false);
     else
         f->ops->opened(&c->pub);
 }
@@ -373,217 +325,6 @@ void front_listener(struct role *r, unsigned index, int fd)
     INVARIANT(p->accepting && p->resume && event_add(p->accepting, NULL) == 0);
 }
 
-/* --- login --- */
-
-const char *front_mechanisms(const struct front_conn *c)
-{
-    return c->may_log_in && c->front->mechanisms ? c->front->mechanisms : "";
-}
-
-static void on_refusal_due(evutil_socket_t fd, short what, void *arg)
-{
-    struct conn *c = arg;
-
-    (void)fd, (void)what;
-    if (c->step != CONN_REFUSED)
-        return;
-    c->step = CONN_TALKING;
-    stream_resume(c->pub.stream);
-    c->pub.front->ops->refused_auth(&c->pub, c->refusal);
-}
-
-static void refuse_later(struct conn *c, enum err_code code, uint64_t ms)
-{
-    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-
-    c->step = CONN_REFUSED;
-    c->refusal = code;
-    stream_pause(c->pub.stream);
-    if (!c->delay)
-        c->delay = evtimer_new(c->pub.front->role->base, on_refusal_due, c);
-    INVARIANT(c->delay);
-    evtimer_add(c->delay, &tv);
-}
-
-static void auth_send(struct conn *c, struct ipc_out *out)
-{
-    c->step = CONN_AUTHENTICATING;
-    if (!role_peer(c->pub.front->role, ROLE_AUTHD, 0)) {
-        ipc_send(NULL, out);
-        refuse_later(c, ERR_AUTH_BUSY, 0);
-        return;
-    }
-    front_send(&c->pub, ROLE_AUTHD, out);
-}
-
-static void auth_head(struct conn *c, struct ipc_out *out, enum ipc_type type)
-{
-    ipc_begin(out, type);
-    ipc_put_u64(out, c->pub.session);
-    ipc_put_str(out, c->pub.sid.text);
-    ipc_put_str(out, c->pub.front->ops->alpn);
-}
-
-void front_auth_start(struct front_conn *pub, struct slice mechanism, bool has_initial, struct slice initial)
-{
-    struct conn *c = conn_of(pub);
-    struct ipc_out out;
-
-    auth_head(c, &out, IPC_AUTH_START);
-    ipc_put(&out, mechanism);
-    ipc_put_str(&out, pub->ip);
-    ipc_put_u64(&out, pub->is_tls);
-    ipc_put_u64(&out, has_initial);
-    ipc_put(&out, initial);
-    auth_send(c, &out);
-}
-
-void front_auth_step(struct front_conn *pub, struct slice data)
-{
-    struct ipc_out out;
-
-    ipc_begin(&out, IPC_AUTH_STEP);
-    ipc_put_u64(&out, pub->session);
-    ipc_put(&out, data);
-    auth_send(conn_of(pub), &out);
-}
-
-void front_auth_cancel(struct front_conn *pub)
-{
-    struct conn *c = conn_of(pub);
-    struct ipc_out out;
-
-    ipc_begin(&out, IPC_AUTH_CANCEL);
-    ipc_put_u64(&out, pub->session);
-    front_send(pub, ROLE_AUTHD, &out);
-    c->step = CONN_TALKING;
-}
-
-void front_auth_login(struct front_conn *pub, struct slice user, struct slice password)
-{
-    struct conn *c = conn_of(pub);
-    struct ipc_out out;
-
-    auth_head(c, &out, IPC_AUTH_LOGIN);
-    ipc_put_str(&out, pub->ip);
-    ipc_put_u64(&out, pub->is_tls);
-    ipc_put(&out, user);
-    ipc_put(&out, password);
-    auth_send(c, &out);
-}
-
-static bool on_auth_ok(struct conn *c, struct ipc_in *in)
-{
-    struct slice account = ipc_get(in), ticket = ipc_get(in), final = ipc_get(in);
-
-    if (!ipc_end(in) || ticket.n != TICKET_LEN)
-        return false;
-    if (c->step != CONN_AUTHENTICATING)
-        return true;
-    memcpy(c->ticket, ticket.p, TICKET_LEN);
-    c->step = CONN_TALKING;
-    unlist(c->pub.front, c);
-    c->pub.front->ops->authenticated(&c->pub, account, final);
-    return true;
-}
-
-static bool on_auth_refused(struct conn *c, struct ipc_in *in)
-{
-    enum err_code code = ipc_get_err(in);
-    uint64_t ms = ipc_get_u64(in);
-
-    if (!ipc_end(in) || ms > 60000)
-        return false;
-    if (c->step != CONN_AUTHENTICATING)
-        return true;
-    c->pub.failures++;
-    refuse_later(c, code, ms);
-    return true;
-}
-
-void front_starttls(struct front_conn *c)
-{
-    stream_start_tls(c->stream, tls_for(conn_of(c)), c->front->ops->alpn, true);
-}
-
-/* --- handing over --- */
-
-void front_hand_over(struct front_conn *pub, struct slice tag)
-{
-    struct conn *c = conn_of(pub);
-    struct buf left = BUF_INIT(IPC_MAX), tls = BUF_INIT(256);
-    struct ipc_out out;
-    int fd = -1, pair[2];
-
-    c->step = CONN_HANDED;
-    stream_deadline(pub->stream, 0);
-    if (!role_peer(pub->front->role, pub->front->parent, 0)) {
-        say_bye(c, ERR_UNAVAILABLE, false);
-        return;
-    }
-    if (pub->is_tls) {
-        stream_tls_text(pub->stream, &tls);
-        stream_pause(pub->stream);
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-            say_bye(c, ERR_UNAVAILABLE, false);
-            return;
-        }
-        c->inner = stream_new(pub->front->role->base, pair[0], &conn_stream_ops, c);
-        stream_pause(c->inner);
-        fd = pair[1];
-    } else {
-        fd = stream_detach(pub->stream, &left);
-        if (fd < 0) {
-            say_bye(c, ERR_UNAVAILABLE, false);
-            return;
-        }
-        pub->stream = NULL;
-        c->spare = dup(fd);
-    }
-    ipc_begin(&out, IPC_SESSION_TAKE);
-    ipc_put_u64(&out, pub->session);
-    ipc_put(&out, slice_of(c->ticket, TICKET_LEN));
-    ipc_put(&out, tag);
-    ipc_put(&out, buf_slice(&left));
-    ipc_put(&out, buf_slice(&tls));
-    ipc_put_fd(&out, fd);
-    front_send(pub, pub->front->parent, &out);
-    buf_free(&left);
-    buf_free(&tls);
-}
-
-static void on_relay_ended(void *ctx)
-{
-    struct front *f = ctx;
-
-    f->relayed--;
-}
-
-static void taken(struct conn *c)
-{
-    struct front *f = c->pub.front;
-
-    if (c->step != CONN_HANDED)
-        return;
-    if (c->inner && c->pub.stream) {
-        f->relayed++;
-        stream_relay(c->pub.stream, c->inner, on_relay_ended, f);
-    }
-    c->inner = NULL;
-    c->pub.stream = NULL;
-    forget(c, false); /* from now on the worker tells the parent when it ends */
-}
-
-static void refused(struct conn *c, enum err_code code)
-{
-    if (c->spare >= 0) { /* the socket had been given away: a stream again, to say why */
-        c->pub.stream = stream_new(c->pub.front->role->base, c->spare, &conn_stream_ops, c);
-        c->spare = -1;
-    }
-    LOG(REFUSED, c->pub.sid.text, F_STR("ip", c->pub.ip), F_STR("why", err_row(code)->text));
-    say_bye(c, code, false);
-}
-
 /* --- the role's callbacks --- */
 
 bool front_message(struct role *r, enum role_id peer, unsigned instance, struct ipc *ch, struct ipc_in *in)
@@ -618,24 +359,24 @@ bool front_message(struct role *r, enum role_id peer, unsigned instance, struct 
         }
         return true;
     case IPC_AUTH_OK:
-        return on_auth_ok(c, in);
+        return login_ok(c, in);
     case IPC_AUTH_REFUSED:
-        return on_auth_refused(c, in);
+        return login_refused(c, in);
     case IPC_SESSION_TAKEN:
         if (!ipc_end(in))
             return false;
-        taken(c);
+        hand_over_taken(c);
         return true;
     case IPC_SESSION_REFUSED:
         code = ipc_get_err(in);
         if (!ipc_end(in))
             return false;
-        refused(c, code);
+        hand_over_refused(c, code);
         return true;
     case IPC_SESSION_KILL:
         if (!ipc_end(in))
             return false;
-        refused(c, ERR_UNAVAILABLE);
+        hand_over_refused(c, ERR_UNAVAILABLE);
         return true;
     default:
         return f->ops->message && f->ops->message(&c->pub, in);
@@ -653,9 +394,9 @@ static void each_conn(struct front *f, void (*each)(struct conn *c, enum role_id
 static void conn_peer_lost(struct conn *c, enum role_id peer)
 {
     if (peer == ROLE_AUTHD && c->step == CONN_AUTHENTICATING)
-        refuse_later(c, ERR_AUTH_BUSY, 0);
+        login_refuse_later(c, ERR_AUTH_BUSY, 0);
     else if (peer == c->pub.front->parent && c->step == CONN_HANDED)
-        refused(c, ERR_UNAVAILABLE);
+        hand_over_refused(c, ERR_UNAVAILABLE);
     else if (c->pub.front->ops->peer_lost)
         c->pub.front->ops->peer_lost(&c->pub, peer);
 }
@@ -688,7 +429,7 @@ static void conn_stop(struct conn *c, enum role_id peer)
 {
     (void)peer;
     if (c->step != CONN_HANDED)
-        say_bye(c, ERR_UNAVAILABLE, false);
+        conn_say_bye(c, ERR_UNAVAILABLE, false);
 }
 
 static void on_stop_check(evutil_socket_t fd, short what, void *arg)

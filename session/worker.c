@@ -250,7 +250,7 @@ int worker_main(const struct worker_ops *ops, const struct settings *settings, u
     w->ops = ops;
     w->settings = settings;
     w->user = slice_dup(user);
-    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_IGNORE_ENV);
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
     w->base = event_base_new_with_config(cfg);
     event_config_free(cfg);
     INVARIANT(w->base && w->user);
