@@ -244,7 +244,7 @@ size_t fs_remove_old(int dir, const char *prefix, int64_t seconds)
 
     while (list && (d = readdir(list)))
         if (slice_starts(slice_str(d->d_name), slice_str(prefix)) && fs_stat(dir, d->d_name, &st) == 0 &&
-            S_ISREG(st.st_mode) && st.st_mtime < before && fs_unlink(dir, d->d_name) == 0)
+            S_ISREG(st.st_mode) && st.st_ctime < before && fs_unlink(dir, d->d_name) == 0)
             n++;
     if (list)
         closedir(list);
