@@ -103,8 +103,9 @@ def load(d):
 
 def cli(d, *args, stdin=None, check=True):
     """The postamt command, as the instance's user."""
+    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")  # it lives for one command
     r = subprocess.run([os.path.join(d, "prog", "postamt"), *args, "--config", os.path.join(d, "postamt.conf")],
-                       input=stdin, text=True, capture_output=True, timeout=120, cwd="/", **as_nobody())
+                       env=env, input=stdin, text=True, capture_output=True, timeout=120, cwd="/", **as_nobody())
     if check and r.returncode != 0:
         raise InstanceError(f"postamt {' '.join(args)} ended with {r.returncode}: {r.stderr.strip()}")
     return r
@@ -139,6 +140,7 @@ def launch(d):
     """Starts postamtd and waits until all roles are ready; returns its pid."""
     env = dict(os.environ)
     env.setdefault("POSTAMT_SECCOMP", "kill")
+    env.pop("ASAN_OPTIONS", None)  # what unit tests have does not work behind the fence: common/sandbox.c knows better
     with open(os.path.join(d, "stderr"), "ab") as err:
         p = subprocess.Popen([os.path.join(d, "prog", "postamtd"), "-c", os.path.join(d, "postamt.conf"),
                               "-L", os.path.join(d, "prog")], stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd="/",
