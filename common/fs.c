@@ -234,9 +234,8 @@ DIR *fs_list(int dir)
     return list;
 }
 
-size_t fs_remove_old(int dir, const char *prefix, int64_t seconds)
+size_t fs_remove_old(int dir, const char *prefix, int64_t before)
 {
-    int64_t before = time(NULL) - seconds;
     DIR *list = fs_list(dir);
     struct dirent *d;
     struct stat st;
@@ -258,8 +257,8 @@ int fs_set_mtime(int fd, int64_t seconds)
     return futimens(fd, times);
 }
 
-int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content, mode_t mode,
-    bool sync)
+int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content,
+    mode_t mode, bool sync)
 {
     int fd = fs_open_write(staging_dir, staging, O_WRONLY | O_CREAT | O_TRUNC, mode);
     int saved;
@@ -324,8 +323,8 @@ bool fs_is_network(int fd, const char **name)
     static const struct {
         unsigned long magic;
         const char *name;
-    } kinds[] = {{0x6969, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"}, {0x517b, "SMB"}, {0x73757245, "Coda"},
-        {0x00c36400, "Ceph"}, {0x01021997, "9P"}, {0x5346414f, "AFS"}};
+    } kinds[] = {{0x6969, "NFS"}, {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"}, {0x517b, "SMB"},
+        {0x73757245, "Coda"}, {0x00c36400, "Ceph"}, {0x01021997, "9P"}, {0x5346414f, "AFS"}};
     struct statfs fs;
 
     if (fstatfs(fd, &fs) < 0)

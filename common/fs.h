@@ -43,9 +43,10 @@ int fs_rmdir(int dir, const char *name);
 int fs_stat(int dir, const char *name, struct stat *st);
 /* For readdir, from the start whatever others read from the same fd; NULL on failure. closedir ends it. */
 DIR *fs_list(int dir);
-/* Removes regular files whose names begin with the prefix and that nobody has touched for so many seconds: what a process
- * that died left staged. By ctime: the mtime of a staged message is its INTERNALDATE. Returns how many. */
-size_t fs_remove_old(int dir, const char *prefix, int64_t seconds);
+/* Removes regular files whose names begin with the prefix and that nobody has touched since `before` (seconds since 1970):
+ * what a process that died left staged. The inode's change counts: a staged APPEND has the mtime its client wants. Returns
+ * how many. */
+size_t fs_remove_old(int dir, const char *prefix, int64_t before);
 #define FS_STAGING_LIFE ((int64_t)36 * 3600) /* nothing is staged so long by anybody alive */
 /* Modification time of an open file, seconds since 1970. */
 int fs_set_mtime(int fd, int64_t seconds);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/fs.h"
@@ -310,7 +311,7 @@ static int run(struct role *r, struct err *e)
     if (d->spool_dir < 0)
         return err_errno(e, r->settings->spool_dir);
     /* of delivers that died: their messages were linked, or their clients never heard 250 */
-    fs_remove_old(d->spool_dir, "", FS_STAGING_LIFE);
+    fs_remove_old(d->spool_dir, "", (int64_t)time(NULL) - FS_STAGING_LIFE);
     r->state = d;
     while (role_next(r, &store, &in, &peer, &instance) == 1) {
         int fd = role_peer_fd(r, peer, instance);

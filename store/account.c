@@ -182,7 +182,7 @@ struct account *account_open(int mail_dir, int state_dir, struct err *e)
     a->mail = mail_dir;
     a->maildir = maildir;
     a->state = state_dir;
-    fs_remove_old(state_dir, STAGING_PREFIX, FS_STAGING_LIFE);
+    fs_remove_old(state_dir, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
     return a;
 }
 

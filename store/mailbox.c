@@ -344,7 +344,7 @@ int mailbox_load(struct mailbox *m, struct err *e)
     bool unchanged = m->cur_stamp && m->cur_stamp == cur && m->fresh_stamp == fresh;
     uint64_t modseq;
 
-    fs_remove_old(m->state, STAGING_PREFIX, FS_STAGING_LIFE);
+    fs_remove_old(m->state, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
     m->loaded = m->loading = true;
     m->old_bound = 0;
     m->cur_stamp = m->fresh_stamp = 0;

@@ -80,22 +80,23 @@ static void replaces_whole(void **state)
 static void removes_old_staging_files_only(void **state)
 {
     (void)state;
-    put("tmp.dated", FS_STAGING_LIFE + 60); /* an APPEND with an old INTERNALDATE: its mtime says nothing */
-    put("kept", 0);
+    put("tmp.old", FS_STAGING_LIFE + 60);
+    put("tmp.young", FS_STAGING_LIFE - 60);
+    put("kept", FS_STAGING_LIFE + 60);
     assert_int_equal(mkdirat(dir, "tmp.folder", 0700), 0);
-    assert_int_equal(fs_remove_old(dir, "tmp.", FS_STAGING_LIFE), 0);
-    assert_int_equal(faccessat(dir, "tmp.dated", F_OK, 0), 0);
-    /* nobody can make a ctime old: let the limit lie ahead instead */
-    assert_int_equal(fs_remove_old(dir, "tmp.", -10), 1);
-    assert_int_equal(faccessat(dir, "tmp.dated", F_OK, 0), -1);
-    assert_int_equal(faccessat(dir, "kept", F_OK, 0), 0);
+    /* an old mtime is what APPEND gives a message it has just staged */
+    assert_int_equal(fs_remove_old(dir, "tmp.", (int64_t)time(NULL) - FS_STAGING_LIFE), 0);
+    assert_int_equal(fs_remove_old(dir, "tmp.", (int64_t)time(NULL) + 60), 2);
+    assert_int_equal(faccessat(dir, "tmp.old", F_OK, 0), -1);
+    assert_int_equal(faccessat(dir, "tmp.young", F_OK, 0), -1);
     assert_int_equal(faccessat(dir, "tmp.folder", F_OK, 0), 0);
+    assert_int_equal(faccessat(dir, "kept", F_OK, 0), 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(opens_only_what_lies_inside), cmocka_unit_test(replaces_whole),
-        cmocka_unit_test(removes_old_staging_files_only)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(opens_only_what_lies_inside),
+        cmocka_unit_test(replaces_whole), cmocka_unit_test(removes_old_staging_files_only)};
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
