@@ -5,7 +5,7 @@ PY_LOG_COMPILER = python3
 AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib \
 	ASAN_OPTIONS=detect_leaks=0; export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS;
 
-E2E_TESTS = tests/e2e/transcripts.py tests/e2e/send.py
+E2E_TESTS = tests/e2e/transcripts.py tests/e2e/send.py tests/e2e/read.py
 TESTS += $(E2E_TESTS)
 EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/office.py tests/lib/demo.py tests/lib/transcript.py tests/lint/floors.py tests/lint/rules.py
 
