@@ -106,13 +106,18 @@ static const struct {
 static int first_time(struct account *a, struct err *e)
 {
     struct buf uses = BUF_INIT(4096);
+    struct err made = {0};
     int rc;
 
     for (size_t i = 0; i < sizeof first_boxes / sizeof *first_boxes; i++) {
         struct slice name = slice_str(first_boxes[i].name);
 
-        if (!account_has(a, name) && account_mailbox_create(a, name, USE_NONE, e) < 0)
+        /* imapd's and pop3d's worker may come at the same moment: what the other made is made */
+        if (!account_has(a, name) && account_mailbox_create(a, name, USE_NONE, &made) < 0 &&
+            made.code != ERR_MAILBOX_EXISTS) {
+            *e = made;
             return -1;
+        }
         if (account_subscribe(a, name, true, e) < 0)
             return -1;
     }

@@ -75,18 +75,18 @@ def imap_client(info, number, commands, count):
         f.readline()
         imap_batch(f, [b"LOGIN " + user + b" " + info["users"]["password"].encode(), b"SELECT INBOX"])
         for _ in range(rng.randrange(20, 100)):
-            choices = [b"NOOP", b"FETCH 1:20 (FLAGS UID)", b"FETCH 1 BODY.PEEK[]", b"FETCH 1:5 (ENVELOPE BODYSTRUCTURE)",
-                       b"STORE 1:3 +FLAGS (\\Seen)", b"STORE 2 -FLAGS.SILENT (\\Seen)", b"SEARCH UNSEEN", b"STATUS Sent (MESSAGES)",
+            choices = [b"NOOP", b"UID FETCH 1:* (FLAGS)", b"UID FETCH 1:20 (BODY.PEEK[])", b"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)",
+                       b"UID STORE 1:3 +FLAGS (\\Seen)", b"UID STORE 2 -FLAGS.SILENT (\\Seen)", b"SEARCH UNSEEN", b"STATUS Sent (MESSAGES)",
                        b"LIST \"\" *", b"UID SEARCH ALL", b"CHECK", b"APPEND Drafts {5+}\r\na: b\r\n"[:-2]]
             lines = [rng.choice(choices) for _ in range(BATCH - 3)]
-            lines += [b"STORE 1:40 +FLAGS.SILENT (\\Deleted)", b"EXPUNGE", b"NOOP"]
+            lines += [b"UID STORE 1:* +FLAGS.SILENT (\\Deleted)", b"EXPUNGE", b"NOOP"]
             imap_batch(f, lines)
             done += BATCH
             with count.get_lock():
                 count.value += BATCH
             if done >= commands:
                 break
-        imap_batch(f, [b"SELECT Drafts", b"STORE 1:* +FLAGS.SILENT (\\Deleted)", b"CLOSE"])
+        imap_batch(f, [b"SELECT Drafts", b"UID STORE 1:* +FLAGS.SILENT (\\Deleted)", b"CLOSE"])
         s.close()
 
 
@@ -175,6 +175,8 @@ def main():
                 w.join(60)
             bad = [f"a client ended with {w.exitcode}" for w in work + readers if w.exitcode != 0]
             bad += judge(samples)
+            with open(os.path.join(d, "log"), errors="replace") as f:
+                bad += [line.strip() for line in f if " error " in line or "refused_call" in line]
             print(f"{done.value} commands, {sent.value} messages in {time.monotonic() - start:.0f} s")
         finally:
             instance.stop(d)

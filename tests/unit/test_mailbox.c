@@ -698,6 +698,30 @@ static void two_processes(void **state)
     account_close(other);
 }
 
+/* imapd's and pop3d's worker meet a new account at the same moment */
+static void furnished_by_two(void **state)
+{
+    struct world *w = *state;
+    pid_t pids[4];
+
+    for (int p = 0; p < 4; p++) {
+        pids[p] = fork();
+        if (pids[p] == 0) {
+            struct account *a = box_open(&w->b);
+            struct err e = {0};
+
+            _exit(account_furnish(a, &e) < 0);
+        }
+    }
+    for (int p = 0; p < 4; p++) {
+        int status;
+
+        waitpid(pids[p], &status, 0);
+        assert_int_equal(status, 0);
+    }
+    assert_true(box_has(&w->b, "mail/" BOX_PATH "/Maildir/.Sent"));
+}
+
 static void forked(void **state)
 {
     struct world *w = *state;
@@ -811,7 +835,7 @@ int main(void)
     const struct CMUnitTest tests[] = {T(furnishes), T(lists), T(recreated_has_larger_uidvalidity),
         T(renames), T(delivers_and_appends), T(flags_and_expunge), T(unchanged_keeps_modseq),
         T(copies_and_moves), T(state_is_derived), T(foreign_changes), T(never_a_false_expunge), T(adopts),
-        T(keywords), T(two_processes), T(forked), T(uids_used_up), T(a_damaged_index)};
+        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up), T(a_damaged_index)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
