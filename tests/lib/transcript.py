@@ -10,18 +10,22 @@ A transcript is text, one behaviour a file:
     mail <<END                 the same with the lines up to END as the message
     C: a SELECT INBOX          a line to send, CRLF added. \\r \\n \\t \\\\ \\xNN are octets
     C- text                    octets to send, nothing added
+    C* 1000 text               the same so many times over
     S: * 3 EXISTS              the next line must be this
     S~ \\* OK \\[UIDVALIDITY \\d+\\].*      the next line must match this regular expression wholly
     S* a OK .*                 skip lines until one matches; it must come
     S! \\* \\d+ EXISTS         (before an S*) none of the lines skipped by it may match
     S$                         the server closes the connection
-    starttls                   after the server's go-ahead: the handshake
+    starttls                   after the server's go-ahead: the handshake (2starttls: the second connection's)
+    close                      the client goes without a word (2close: the second connection)
     sleep 0.2
     2C: ..  2S: ..             the same on a second connection of the same user (opened and logged in when first named)
+    2service: smtp             what the second connection speaks, where it differs
+    2login no                  the second connection is not logged in (login: it alone is)
     run: shell command         must end with 0; $MAILDIR, $STATEDIR, $PORT_smtp .. are set
 
-$USER, $PASSWORD, $DOMAIN, $PLAIN (the AUTH PLAIN response), $OTHER (another account) stand for the account's in C and S lines.
-Each transcript gets a user of its own. Prints one line a transcript; the exit status is 1 if any failed.
+$USER, $PASSWORD, $DOMAIN, $PLAIN (the AUTH PLAIN response), $USER64, $PASSWORD64 stand for the account's in C and S lines, as does
+$OTHER for one more account, which all transcripts share. Each transcript gets a user of its own. Prints one line a transcript; the exit status is 1 if any failed.
 """
 import argparse
 import base64
@@ -106,31 +110,33 @@ class Transcript:
         self.maildir = info["maildir"] % number
         self.vars = {
             "$USER": self.user, "$PASSWORD": info["users"]["password"], "$DOMAIN": info["domain"],
-            "$OTHER": info["users"]["template"] % (number + 1),
+            "$OTHER": info["users"]["template"] % (info["users"]["count"] - 1),
             "$PLAIN": base64.b64encode(f"\0{self.user}\0{info['users']['password']}".encode()).decode(),
+            "$USER64": base64.b64encode(self.user.encode()).decode(),
+            "$PASSWORD64": base64.b64encode(info["users"]["password"].encode()).decode(),
         }
         self.connections = {}
-        self.service, self.wants_login = "imap_plain", False
+        self.services, self.logins = {"": "imap_plain"}, {"": False}
         self.never = []
 
     def fill(self, text):
-        for k, v in self.vars.items():
-            text = text.replace(k, v)
+        for k in sorted(self.vars, key=len, reverse=True):
+            text = text.replace(k, self.vars[k])
         return text
 
     def conn(self, name):
         if name not in self.connections:
-            c = self.connections[name] = Connection(self.info, self.service)
-            if self.wants_login:
+            c = self.connections[name] = Connection(self.info, self.services.get(name, self.services[""]))
+            if self.logins.get(name, self.logins[""]):
                 self.log_in(c)
         return self.connections[name]
 
     def log_in(self, c):
-        if self.service.startswith("imap"):
+        if c.service.startswith("imap"):
             c.line()
             c.send(f"login LOGIN {self.user} {self.vars['$PASSWORD']}\r\n".encode())
             c.skip_to("login OK .*")
-        elif self.service.startswith("pop3"):
+        elif c.service.startswith("pop3"):
             c.line()
             c.send(f"USER {self.user}\r\nPASS {self.vars['$PASSWORD']}\r\n".encode())
             for _ in range(2):
@@ -138,11 +144,15 @@ class Transcript:
                     raise Failed("POP3 login was refused")
         else:
             c.line()
-            if self.service == "submission":
-                c.send(b"EHLO client.test\r\nSTARTTLS\r\n")
+            if c.service == "submission":
+                c.send(b"EHLO client.test\r\n")
+                c.skip_to("250 .*")
+                c.send(b"STARTTLS\r\n")
                 c.skip_to("220 .*")
                 c.starttls()
-            c.send(f"EHLO client.test\r\nAUTH PLAIN {self.vars['$PLAIN']}\r\n".encode())
+            c.send(b"EHLO client.test\r\n")
+            c.skip_to("250 .*")
+            c.send(f"AUTH PLAIN {self.vars['$PLAIN']}\r\n".encode())
             c.skip_to("235 .*")
 
     def deliver(self, texts):
@@ -190,16 +200,19 @@ class Transcript:
             return
         word, _, rest = line.partition(" ")
         rest = rest.strip()
+        name, word = re.fullmatch(r"(\d?)(.*)", word).groups()
         if word == "service:":
-            self.service = rest
+            self.services[name] = rest
         elif word == "login":
-            self.wants_login = True
+            self.logins[name] = rest != "no"
         elif word == "mail":
             self.mail(rest, lines)
+        elif word == "close":
+            self.connections.pop(name or "1").sock.close()
         elif word == "sleep":
             time.sleep(float(rest))
         elif word == "starttls":
-            self.conn("1").starttls()
+            self.conn(name or "1").starttls()
         elif word == "run:":
             env = dict(os.environ, MAILDIR=self.maildir, STATEDIR=self.maildir.replace("/mail/", "/state/").removesuffix("/Maildir"),
                        DIR=self.d, MAILUSER=self.user, PASSWORD=self.vars["$PASSWORD"],
@@ -215,6 +228,9 @@ class Transcript:
             c.send(octets(text) + b"\r\n")
         elif kind == "C-":
             c.send(octets(text))
+        elif kind == "C*":
+            times, _, text = text.partition(" ")
+            c.send(octets(text) * int(times))
         elif kind == "S:":
             got = c.line()
             if got != text:
