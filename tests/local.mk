@@ -19,6 +19,8 @@ TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
 EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/transcript.py tests/lib/lsan.supp tests/lint/floors.py tests/lint/rules.py
+EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/transcript.py tests/lint/floors.py tests/lint/rules.py \
+	tests/e2e/thunderbird.py tests/lib/marionette.py tests/lib/thunderbird.js
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
@@ -50,4 +52,8 @@ check-sanitizers:
 	cd sanitizers && $(abs_top_srcdir)/configure -q --enable-sanitizers --enable-werror CC='$(CC)'
 	$(MAKE) -C sanitizers check
 
-.PHONY: check-all lint lint-fast check-sanitizers
+# With the Thunderbird that is installed, headless; takes a minute. Without one it says so and is no failure.
+check-thunderbird: all
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/e2e/thunderbird.py || test $$? = 77
+
+.PHONY: check-all lint lint-fast check-sanitizers check-thunderbird
