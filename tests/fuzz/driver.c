@@ -191,7 +191,7 @@ static uint8_t odd_octet(void)
 }
 
 /* Puts n octets of `from` at `at`, in place of `drop` octets there. `from` may not lie in data. */
-static size_t splice(uint8_t *data, size_t size, size_t at, size_t drop, const uint8_t *from, size_t n)
+static size_t put_piece(uint8_t *data, size_t size, size_t at, size_t drop, const uint8_t *from, size_t n)
 {
     if (at > size)
         at = size;
@@ -223,14 +223,14 @@ static size_t change(uint8_t *data, size_t size)
         n = 1 + random_below(4);
         for (size_t i = 0; i < n; i++)
             piece[i] = odd_octet();
-        return splice(data, size, at, 0, piece, n);
+        return put_piece(data, size, at, 0, piece, n);
     case 3: /* some less */
-        return splice(data, size, at, n, piece, 0);
+        return put_piece(data, size, at, n, piece, 0);
     case 4: /* a piece of another seed */
         if (other->size) {
             size_t from = random_below(other->size);
 
-            return splice(data, size, at, random_below(2) * n, other->data + from,
+            return put_piece(data, size, at, random_below(2) * n, other->data + from,
                 random_below(other->size - from) + 1);
         }
         return size;
@@ -238,12 +238,12 @@ static size_t change(uint8_t *data, size_t size)
         if (at < size) {
             n = n < size - at ? n : size - at;
             memcpy(piece, data + at, n);
-            return splice(data, size, random_below(size), 0, piece, n);
+            return put_piece(data, size, random_below(size), 0, piece, n);
         }
         return size;
     case 6: /* one octet many times */
         memset(piece, odd_octet(), n);
-        return splice(data, size, at, 0, piece, n);
+        return put_piece(data, size, at, 0, piece, n);
     default: /* the end is missing */
         return random_below(4) ? size : at;
     }

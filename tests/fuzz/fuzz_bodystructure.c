@@ -31,8 +31,7 @@ static struct slice take_quoted(struct slice s)
             return slice_from(s, i + 1);
         }
     }
-    INVARIANT(!"a closing quote");
-    return s;
+    mem_panic("no closing quote", __FILE__, __LINE__);
 }
 
 static struct slice take_literal(struct slice s)

@@ -22,6 +22,8 @@ static void check_disk(struct slice name)
     buf_free(&back);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text = slice_of(data, size), pattern;
