@@ -18,9 +18,6 @@ E2E_TESTS += tests/e2e/read.py
 TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
-EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/transcript.py tests/lib/lsan.supp tests/lint/floors.py tests/lint/rules.py
-EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/transcript.py tests/lint/floors.py tests/lint/rules.py \
-	tests/e2e/thunderbird.py tests/lib/marionette.py tests/lib/thunderbird.js
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast

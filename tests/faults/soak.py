@@ -98,8 +98,12 @@ def pop3_client(info, stop):
         count = p.stat()[0]
         p.uidl()
         for i in range(1, min(count, 10) + 1):
-            p.retr(i)
-            p.dele(i)
+            try:
+                p.retr(i)
+                p.dele(i)
+            except poplib.error_proto as e:
+                if b"deleted by another program" not in e.args[0]:  # an IMAP client was quicker
+                    raise
         p.quit()
         time.sleep(0.2)
 
