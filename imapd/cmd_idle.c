@@ -21,6 +21,7 @@ static enum imap_step run(struct imap_cmd *c)
         idle->begun = true;
         buf_add_str(imap_out(c->s), "+ idling\r\n");
         imap_send_changes(c->s, true, true);
+        imap_repeat_exists(c->s);
         stream_flush(c->s->stream);
         return IMAP_WAIT;
     }

@@ -37,7 +37,17 @@ static void on_expunged(void *ctx, uint32_t seq, uint32_t uid)
 
 static void on_exists(void *ctx, uint32_t count, uint32_t recent)
 {
-    buf_printf(imap_out(ctx), "* %u EXISTS\r\n* %u RECENT\r\n", count, recent);
+    struct imap_session *s = ctx;
+
+    buf_printf(imap_out(s), "* %u EXISTS\r\n* %u RECENT\r\n", count, recent);
+    s->private->exists_unheard = s->cmd && s->cmd->row && (s->cmd->row->flags & IMAP_HOLDS_EXPUNGE);
+}
+
+void imap_repeat_exists(struct imap_session *s)
+{
+    if (s->private->exists_unheard && s->view)
+        buf_printf(imap_out(s), "* %u EXISTS\r\n", view_count(s->view));
+    s->private->exists_unheard = false;
 }
 
 /* With the UID: a client that lost count is right all the same (RFC 9051 7.5.2). */

@@ -38,6 +38,7 @@ struct imap_private {
     bool wants_drain; /* the session stands until its output is out */
     bool over;        /* ends after the tagged reply */
     bool is_queued, is_running, is_paused;
+    bool exists_unheard;       /* EXISTS was last said within FETCH, STORE or SEARCH */
     unsigned bad;              /* commands that were none */
     time_t deadline;           /* monotonic seconds */
     char *watched;             /* disk name of the selected mailbox, as it was then */
@@ -69,6 +70,11 @@ void imap_session_free(struct imap_session *s);
  * or NULL. */
 const char *imap_read_head(struct imap_cmd *c, struct slice text);
 
+/*
+ * Thunderbird overlooks an EXISTS that comes while it downloads (RFC 9051 5.2 wants it there) and then goes idle without
+ * fetching: new mail would stay unseen. At the start of IDLE the number is said once more.
+ */
+void imap_repeat_exists(struct imap_session *s);
 /* IDLE is on: changes go out at once. */
 bool imap_session_is_idling(const struct imap_session *s);
 void imap_want_turn(struct imap_session *s);

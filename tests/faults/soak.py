@@ -35,7 +35,7 @@ def smtp_client(info, number, messages, count):
             pass
         for _ in range(min(200, messages - sent)):
             user = info["users"]["template"] % rng.randrange(USERS)
-            body = b"Subject: soak\r\n\r\n" + b"x" * rng.randrange(10, 4000) + b"\r\n.\r\n"
+            body = b"Subject: soak\r\n\r\n" + (b"x" * 70 + b"\r\n") * rng.randrange(1, 60) + b".\r\n"
             f.write(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<" + user.encode() + b">\r\nDATA\r\n")
             f.flush()
             answers = [f.readline() for _ in range(3)]
