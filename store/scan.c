@@ -351,6 +351,32 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/*
+ * A mail program that makes a message unread again may move its file from cur/ back to new/ (mutt does). It
+ * is the same message: back it goes, with the flags of its name, before anybody takes it for gone and for a
+ * new one.
+ */
+static void fetch_back(struct mailbox *m, const struct uids *missing)
+{
+    DIR *list = fs_list(m->fresh);
+    struct buf to = BUF_INIT(NAME_LEN_MAX + 64);
+    struct dirent *d;
+    struct name name;
+    size_t odd = 0;
+
+    while (list && (d = readdir(list))) {
+        if (!scan_is_message(m, m->fresh, d, &name, &odd) || name.uid == 0 ||
+            !bsearch(&name.uid, missing->at, missing->n, sizeof name.uid, compare_uids))
+            continue;
+        buf_clear(&to);
+        if (name_write_flags(&to, name.base, name.flags))
+            (void)fs_rename_new(m->fresh, d->d_name, m->cur, buf_str(&to)); /* failed: it is a new one */
+    }
+    if (list)
+        closedir(list);
+    buf_free(&to);
+}
+
 /* One look at cur/: the array knows what is there, *fresh what has no UID yet. Twice when something is
  * missing. */
 static int look(struct mailbox *m, struct compare *c, struct err *e)
@@ -381,6 +407,8 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             else if (round > 0 && folder_stamp(m->cur) == stamp)
                 doubt = believe(m, &before, &c->missing) > 0;
         }
+        if (rc == 0 && round == 0 && c->missing.n)
+            fetch_back(m, &c->missing);
         scan_free(&scan);
         m->scanned_at = now_ns(CLOCK_MONOTONIC);
         m->scan_cost = m->scanned_at - begin;
