@@ -56,7 +56,10 @@ static void send_changed(struct watch_entry *e, bool new_only)
     ipc_put_str(&out, e->disk_name);
     ipc_put_u64(&out, new_only);
     ipc_send(e->worker->ch, &out);
-    e->new_changed = e->cur_changed = false;
+    e->new_changed = false;
+    if (new_only && e->cur_changed)
+        return; /* told when its moment has passed */
+    e->cur_changed = false;
     set_clean(e);
 }
 
@@ -137,7 +140,7 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
     /* new mail is told at once, all else a moment later */
     for (struct watch_entry *e = p->dirty, *next; e; e = next) {
         next = e->next_dirty;
-        if (!e->cur_changed)
+        if (e->new_changed)
             send_changed(e, true);
     }
     if (p->dirty && !event_pending(p->changes_due, EV_TIMEOUT, NULL))

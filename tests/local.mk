@@ -18,6 +18,10 @@ E2E_TESTS += tests/e2e/read.py
 E2E_TESTS += tests/e2e/mbsync.py
 E2E_TESTS += tests/e2e/fetchmail.py
 E2E_TESTS += tests/e2e/mutt.py
+E2E_TESTS += tests/e2e/idle.py
+E2E_TESTS += tests/e2e/lifecycle.py
+E2E_TESTS += tests/e2e/quota.py
+E2E_TESTS += tests/e2e/append_big.py
 TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts

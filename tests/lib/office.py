@@ -115,7 +115,7 @@ class Office:
         return self
 
     def __exit__(self, *_):
-        self.stop()
+        instance.end(self.info["pid"])
         if not os.environ.get("POSTAMT_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -296,9 +296,13 @@ def main(steps, users=1, extra=""):
             if not wanted or step.__name__ in wanted:
                 failed += not run_step(o, step)
         pids = instance.descendants(o.info["pid"])
-        o.stop()
+        failures = []
+        try:
+            o.stop()
+        except instance.InstanceError as e:
+            failures.append(str(e))
         left = [p for p in pids if instance.alive(p)]
-        for what in o.complaints() + [f"process {p} is still there after the stop" for p in left]:
+        for what in failures + o.complaints() + [f"process {p} is still there after the stop" for p in left]:
             print(f"FAIL {what}", flush=True)
             failed += 1
     return 1 if failed else 0
