@@ -194,8 +194,10 @@ static void link_one(int mail_root, int new_dir, int spool_dir, const struct id 
     buf_add(&name, unique);
     buf_printf(&name, ",S=%llu", (unsigned long long)size);
     if (fs_link(spool_dir, id->text, new_dir, buf_str(&name)) < 0) {
-        if (errno == EEXIST)
+        if (errno == EEXIST && replay)
             r->was_there = true;
+        else if (errno == EEXIST) /* of a first attempt whose sync failed: a second sync would not tell */
+            r->result = err_set(&r->err, ERR_IO, "linked before, but not synced");
         else
             r->result = err_errno(&r->err, "link into new/");
     }

@@ -167,6 +167,23 @@ uint64_t numbers_modseq(struct mailbox *m)
     return ++m->modseq;
 }
 
+/*
+ * Without an index numbers go on at the ceilings, but only if there is none for anybody: who comes later with
+ * the file that we could not open would go on below ours.
+ */
+static int open_index(struct mailbox *m, struct err *e)
+{
+    struct stat st;
+    int saved;
+
+    m->index = index_open(m->state);
+    saved = errno;
+    if (m->index >= 0 || (fs_stat(m->state, INDEX_FILE, &st) == 0 ? !S_ISREG(st.st_mode) : errno == ENOENT))
+        return 0;
+    errno = saved;
+    return err_errno(e, INDEX_FILE);
+}
+
 int numbers_open(struct mailbox *m, struct err *e)
 {
     struct index_header h;
@@ -186,10 +203,10 @@ int numbers_open(struct mailbox *m, struct err *e)
             rc = meta_store(m->state, m->dir, &m->meta, e);
         }
     }
-    if (rc >= 0) {
-        m->index = index_open(m->state);
+    if (rc >= 0)
+        rc = open_index(m, e);
+    if (rc >= 0)
         rc = read_header(m, &h, &m->known, e);
-    }
     if (rc >= 0) {
         m->uidnext = h.uidnext;
         m->modseq = m->modseq_reserved = h.modseq;

@@ -25,6 +25,13 @@ E2E_TESTS += tests/e2e/append_big.py
 TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
+AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib FAULT_SECONDS=10 \
+	ASAN_OPTIONS=detect_leaks=0; export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS FAULT_SECONDS;
+
+E2E_TESTS = tests/e2e/transcripts.py tests/e2e/sandboxed.py tests/e2e/cli.py tests/faults/kill_ledger.py \
+	tests/faults/syscalls.py
+TESTS += $(E2E_TESTS)
+EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/strace.py tests/lib/transcript.py tests/lint/floors.py tests/lint/rules.py
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
@@ -74,3 +81,9 @@ check-thunderbird: all
 
 .PHONY: check-all lint lint-fast check-sanitizers check-thunderbird
 .PHONY: check-all lint lint-fast lint-cppcheck lint-tidy check-sanitizers
+# Each system call of the ways of a message as the last one and as one that fails; five minutes of kills under load.
+faults: all
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/kill_ledger.py 300
+
+.PHONY: faults check-all lint lint-fast check-sanitizers

@@ -170,6 +170,11 @@ static void replays(void **state)
     delivery_link(b->mail, b->spool, &id, 1760000000, HOST, size, &r, 1, true);
     assert_false(r.was_there);
     assert_int_equal(box_count(b, NEW, NULL), 1);
+    /* no replay, and yet it is there: nobody knows whether it is durable */
+    delivery_link(b->mail, b->spool, &id, 1760000000, HOST, size, &r, 1, false);
+    assert_int_equal(r.result, -1);
+    assert_int_equal(r.err.code, ERR_IO);
+    assert_int_equal(box_count(b, NEW, NULL), 1);
 }
 
 static void a_link_instead_of_a_folder(void **state)

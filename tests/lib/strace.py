@@ -1,0 +1,92 @@
+"""Watches and disturbs the system calls of one running process: strace(1), as root.
+
+    with strace.attach(pid, "inject=fdatasync:error=EIO:when=1", out=path) as t:
+        ..
+    for c in strace.calls(path): ..
+
+A call that is made to fail is replaced by getpid, which every filter of ours allows: with strace's own choice, no call at
+all, the filter would end the process.
+"""
+import collections
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+
+Call = collections.namedtuple("Call", "name nth fd path result line")
+ATTACH_SECONDS = 10
+LINE = re.compile(r"^(\w+)\((.*)$")
+FIRST_FD = re.compile(r"^(\d+)<([^>]*)>")
+RESULT = re.compile(r"\)\s+= (\S+)")
+
+
+def missing():
+    """Why it cannot be used here, or None."""
+    if os.getuid() != 0:
+        return "only root may look into the server's processes"
+    if not shutil.which("strace"):
+        return "strace is not installed"
+    return None
+
+
+def fault(name, nth, what):
+    """The expression: the nth call of that name is the process' last, fails with an errno, or writes one octet."""
+    if what == "KILL":
+        return f"inject={name}:signal=KILL:when={nth}"
+    how = "retval=1" if what == "SHORT" else f"error={what}"
+    return f"inject={name}:{how}:syscall=getpid:when={nth}"
+
+
+class Attached:
+    def __init__(self, pid, expressions, out):
+        self.pid, self.out = pid, out
+        with open(out + ".err", "w") as err:
+            args = [x for e in expressions for x in ("-e", e)]
+            self.child = subprocess.Popen(["strace", "-y", "-s", "32", "-o", out, "-p", str(pid), *args], stderr=err)
+        deadline = time.monotonic() + ATTACH_SECONDS
+        while True:
+            with open(out + ".err") as f:
+                said = f.read()
+            if "attached" in said:
+                break
+            if self.child.poll() is not None or time.monotonic() > deadline:
+                self.end()
+                raise RuntimeError(f"strace could not look into process {pid}: {said}")
+            time.sleep(0.005)
+
+    def end(self):
+        """Lets the process go on alone; all its calls are in the file then."""
+        if self.child.poll() is None:
+            self.child.terminate()
+        self.child.wait(10)
+
+
+@contextlib.contextmanager
+def attach(pid, *expressions, out):
+    a = Attached(pid, expressions, out)
+    try:
+        yield a
+    finally:
+        a.end()
+
+
+def calls(out):
+    """What it called, in order; nth counts the calls of one name, as strace does."""
+    seen, found = collections.Counter(), []
+    with open(out, errors="replace") as f:
+        for line in f:
+            m = LINE.match(line)
+            if not m or line.startswith("restart_syscall("):
+                continue
+            seen[m[1]] += 1
+            fd, result = FIRST_FD.match(m[2]), RESULT.search(line)
+            found.append(Call(m[1], seen[m[1]], int(fd[1]) if fd else -1, fd[2] if fd else "", result[1] if result else "",
+                              line.rstrip("\n")))
+    return found
+
+
+def was_killed(out):
+    with open(out, errors="replace") as f:
+        return "+++ killed by SIGKILL +++" in f.read()
