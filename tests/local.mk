@@ -2,9 +2,9 @@
 
 TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = python3
-AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib \
+AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib FAULT_SECONDS=10 \
 	ASAN_OPTIONS=detect_leaks=1:symbolize=1 LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
-	export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS LSAN_OPTIONS;
+	export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS LSAN_OPTIONS FAULT_SECONDS;
 
 # Where daemons cannot be started: make check E2E_TESTS= (distcheck takes it too)
 E2E_TESTS =
@@ -22,16 +22,11 @@ E2E_TESTS += tests/e2e/idle.py
 E2E_TESTS += tests/e2e/lifecycle.py
 E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
+E2E_TESTS += tests/faults/kill_ledger.py
+E2E_TESTS += tests/faults/syscalls.py
 TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
-AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib FAULT_SECONDS=10 \
-	ASAN_OPTIONS=detect_leaks=0; export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS FAULT_SECONDS;
-
-E2E_TESTS = tests/e2e/transcripts.py tests/e2e/sandboxed.py tests/e2e/cli.py tests/faults/kill_ledger.py \
-	tests/faults/syscalls.py
-TESTS += $(E2E_TESTS)
-EXTRA_DIST += $(E2E_TESTS) tests/lib/instance.py tests/lib/demo.py tests/lib/strace.py tests/lib/transcript.py tests/lint/floors.py tests/lint/rules.py
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
