@@ -111,7 +111,13 @@ static void accept_login(struct login *l)
         refuse(l, ERR_UNAVAILABLE, 0);
         return;
     }
-    directory_usage_get(a->directory, account, &octets, &messages);
+    /* after an unclean end nobody knows what lies there: a deliver counts, the workers hear of it in a moment */
+    if (!directory_usage_get(a->directory, account, &octets, &messages) && entry.quota > 0) {
+        ipc_begin(&out, IPC_COUNT);
+        ipc_put(&out, account);
+        ipc_put(&out, buf_slice(&path));
+        ipc_send(role_peer(a->role, ROLE_SMTPD_PARENT, 0), &out);
+    }
     throttle_succeeded(a->throttle, slice_str(l->ip), account, authd_now());
     id_random(ticket, sizeof ticket);
     ipc_begin(&out, IPC_AUTH_TICKET);

@@ -81,7 +81,7 @@
     X(WORKER_USAGE, 0, "u octets added, u removed, u messages added, u removed")                                       \
     X(WORKER_WATCH, 0, "s disk name of a mailbox, b on")                                                               \
     X(WORKER_CHANGED, 0, "s disk name of a mailbox that changed on disk; empty list item: all, b new only")            \
-    /* smtpd.parent <-> deliver */                                                                                     \
+    /* smtpd.parent <-> deliver; COUNT: authd too */                                                                   \
     X(DELIVER, 1, "s transaction, b replay, u seconds, u size, s trace fields (see smtpd/deliver.h), u n, n: s path, u number; fd: text") \
     X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")                 \
     X(COUNT, 0, "s account, s path")                                                                                   \

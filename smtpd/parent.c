@@ -156,6 +156,21 @@ static bool on_expanded(struct smtpd_parent *p, struct ipc_in *in)
 
 /* --- the core's calls --- */
 
+/* authd does not know what an account's owner has, who logs in just now. */
+static bool on_count(struct smtpd_parent *p, struct ipc_in *in)
+{
+    char *account = slice_dup(ipc_get(in)), *path = slice_dup(ipc_get(in));
+    bool ok = ipc_end(in) && account && path;
+
+    if (ok) {
+        pool_count(p, account, path);
+        pool_work(p);
+    }
+    free(account);
+    free(path);
+    return ok;
+}
+
 static bool on_message(
     struct role *r, enum role_id peer, unsigned instance, struct ipc *ch, struct ipc_in *in)
 {
@@ -166,6 +181,8 @@ static bool on_message(
         return on_mail(p, instance, in);
     if (peer == ROLE_AUTHD && in->type == IPC_EXPANDED)
         return on_expanded(p, in);
+    if (peer == ROLE_AUTHD && in->type == IPC_COUNT)
+        return on_count(p, in);
     return peer == ROLE_SMTPD_DELIVER && pool_message(p, instance, in);
 }
 

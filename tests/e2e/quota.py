@@ -121,5 +121,17 @@ def counted(o):
     assert there() <= ROOM + len(KB100), f"{there()} octets lie in a room of {ROOM}"
 
 
+def append_after_kill(o):
+    """The count is lost again, and the first to want room is an APPEND: it must not be given what is not there."""
+    office.os.kill(o.info["pid"], 9)
+    o.restart()
+    m = imap(o)
+    assert office.wait_for(lambda: used(o)), "a login does not make the server count"
+    office.time.sleep(0.1)  # the worker is told in the same moment as we are
+    typ, said = m.append("Drafts", None, None, text("after the kill"))
+    assert typ == "NO" and b"[OVERQUOTA]" in said[0], (typ, said)
+    m.logout()
+
+
 if __name__ == "__main__":
-    sys.exit(office.main([fill, append_refused, room_again, counted]))
+    sys.exit(office.main([fill, append_refused, room_again, counted, append_after_kill]))
