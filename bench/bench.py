@@ -28,6 +28,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests", "lib"))
 import instance  # noqa: E402
 import peers  # noqa: E402
 
+LOAD = os.path.join(instance.BUILD, "bench", "load")
 TICK = os.sysconf("SC_CLK_TCK")
 USERS = 520
 BIG, BIG_MESSAGES = 0, 2000        # u0: the mailbox of the FETCH rows
@@ -73,10 +74,9 @@ class BenchError(Exception):
 
 
 class Postamt:
-    name = "postamt"
-
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, name="postamt", build=instance.BUILD):
+        self.folder, self.name = folder, name
+        instance.BUILD = build  # whose programs are copied
         self.info = instance.start(folder, USERS, "sha512crypt")
         self.ports = self.info["ports"]
         self.maildir = self.info["maildir"]
@@ -113,7 +113,7 @@ def pss_kib(pids):
 
 
 def load_command(server, port, mode, first, users, extra):
-    return [os.path.join(instance.BUILD, "bench", "load"), mode, f"--port={server.ports[port]}",
+    return [LOAD, mode, f"--port={server.ports[port]}",
             f"--password={server.password}", f"--first-user={first}", f"--users={users}", *extra]
 
 
@@ -268,6 +268,8 @@ def show_calls(name, calls):
 
 def run(a, folder):
     makers = {"postamt": Postamt, **peers.makers(USERS, instance.PASSWORD)}
+    if a.before:
+        makers["before"] = lambda folder: Postamt(folder, "before", a.before)
     names = a.only.split(",") if a.only else list(makers)
     for n in names:
         if n not in makers:
@@ -308,6 +310,7 @@ def main():
     p.add_argument("--reps", type=int, default=5)
     p.add_argument("--scale", type=float, default=1.0, help="times the operations of each row")
     p.add_argument("--json", help="write everything, samples too, to this file")
+    p.add_argument("--before", metavar="BUILD", help="another build of postamt, as one more server named before")
     p.add_argument("--dir", help="work here and leave it; else a temporary folder")
     a = p.parse_args()
     folder = a.dir or tempfile.mkdtemp(prefix="postamt-bench-")

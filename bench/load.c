@@ -22,6 +22,7 @@
 
 #define STALLED_SECONDS 60
 #define EVENTS 256
+#define IDLE_AT_ONCE 20 /* connections on their way to rest: a server may refuse logins in a crowd */
 #define IN_OCTETS (256u << 10)
 
 struct engine {
@@ -30,6 +31,7 @@ struct engine {
     SSL_CTX *tls;
     int epoll;
     unsigned open;
+    unsigned opened; /* connections that were begun */
     struct conn *conns;
     struct sockaddr_in to;
 };
@@ -103,7 +105,7 @@ static void conn_open(struct engine *g, struct conn *c)
     }
     c->handshaken = !g->tls;
     c->out_len = c->out_sent = c->tail_len = 0;
-    c->wait = g->mode->next && strcmp(g->mode->name, "smtp") == 0 ? WAIT_SMTP : WAIT_LINE;
+    c->wait = strcmp(g->mode->name, "smtp") == 0 ? WAIT_SMTP : WAIT_LINE;
     c->replies = 1;
     c->state = 0;
     c->writable_wanted = g->tls != NULL;
@@ -326,10 +328,9 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void run(struct engine *g)
+static void run(struct engine *g, bool idle)
 {
     struct epoll_event events[EVENTS];
-    bool idle = strcmp(g->mode->name, "idle") == 0;
     while (g->open > 0 && !(idle && g->l.idle == g->l.opt.conns)) {
         int n = epoll_wait(g->epoll, events, EVENTS, STALLED_SECONDS * 1000);
         if (n < 0 && errno != EINTR)
@@ -342,6 +343,8 @@ static void run(struct engine *g)
         }
         for (int i = 0; i < n; i++)
             conn_event(g, events[i].data.ptr, events[i].events);
+        while (idle && g->opened < g->l.opt.conns && g->opened - g->l.idle < IDLE_AT_ONCE)
+            conn_open(g, &g->conns[g->opened++]);
     }
 }
 
@@ -443,9 +446,10 @@ int main(int argc, char **argv)
     }
     engine_init(&g);
     double began = now();
-    for (unsigned i = 0; i < g.l.opt.conns; i++)
-        conn_open(&g, &g.conns[i]);
-    run(&g);
+    bool idle = strcmp(g.mode->name, "idle") == 0;
+    while (g.opened < g.l.opt.conns && !(idle && g.opened >= IDLE_AT_ONCE))
+        conn_open(&g, &g.conns[g.opened++]);
+    run(&g, idle);
     double seconds = now() - began;
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
