@@ -96,6 +96,7 @@ void session_free(struct parent *p, struct session *s)
 
     if (!s->is_handed) {
         hmap_remove(&p->by_front, key_of(&k));
+        p->of_front[s->pub.front]--;
         if (p->ops->session_gone)
             p->ops->session_gone(p->role, &s->pub);
     }
@@ -120,7 +121,9 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     sid = ipc_get(in);
     ip = ipc_get(in);
     ipc_get_u64(in);
-    if (!ipc_end(in) || !id_is_valid(sid) || ip.n >= sizeof s->pub.ip || parent_find(p->role, front, s->pub.session)) {
+    /* twice its connections: more sessions than that no honest front has */
+    if (!ipc_end(in) || !id_is_valid(sid) || ip.n >= sizeof s->pub.ip || parent_find(p->role, front, s->pub.session) ||
+        front >= ROLE_PEERS_MAX || p->of_front[front] >= 2 * p->role->settings->connections) {
         free(s);
         return false;
     }
@@ -131,6 +134,7 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     s->id = ++p->serial;
     k = (struct front_key){front, s->pub.session};
     hmap_put(&p->by_front, key_of(&k), s);
+    p->of_front[front]++;
     hmap_put(&p->by_id, slice_of(&s->id, sizeof s->id), s);
     if (p->ops->spawner == ROLE_COUNT)
         stamp_waiting(p, &s->pub);
@@ -322,6 +326,11 @@ static bool from_authd(struct role *r, struct ipc *ch, unsigned instance, struct
         if (!ipc_end(in))
             return false;
         router_kill(p, account);
+        for (struct ticket *t = p->tickets, *next; t; t = next) { /* nobody came for them yet */
+            next = t->next;
+            if (slice_eq(account, slice_str(t->account)))
+                ticket_drop(p, t);
+        }
         hmap_walk(&p->by_front, kill_of_account, &account);
         return true;
     default:
@@ -385,6 +394,11 @@ void parent_peer(struct role *r, enum role_id peer, unsigned instance, struct ip
         struct front_gone g = {p, instance};
 
         hmap_walk(&p->by_front, drop_of_front, &g);
+        for (struct ticket *t = p->tickets, *next; t; t = next) {
+            next = t->next;
+            if (t->front == instance)
+                ticket_drop(p, t);
+        }
     }
     if (p->ops->peer)
         p->ops->peer(r, peer, instance, ch);

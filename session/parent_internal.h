@@ -15,8 +15,8 @@ struct parent_worker;
 struct session {
     struct parent_session pub; /* first */
     struct parent *p;
-    uint64_t id;               /* our own number for it: key of by_id, told to the worker */
-    bool is_handed;            /* the worker has it; the front no longer knows it */
+    uint64_t id;    /* our own number for it: key of by_id, told to the worker */
+    bool is_handed; /* the worker has it; the front no longer knows it */
     struct parent_worker *worker;
     struct session *next, **here; /* of the worker's */
 };
@@ -38,7 +38,7 @@ struct parent_worker {
     uint64_t id;
     char *account, *path;
     struct ipc *ch;
-    struct event *linger;      /* set while it has no session */
+    struct event *linger; /* set while it has no session */
     struct session *sessions;
     unsigned nsessions;
     struct watch_entry *watches;
@@ -47,15 +47,16 @@ struct parent_worker {
 struct parent {
     struct role *role;
     const struct parent_ops *ops;
-    void *state;               /* the protocol's */
+    void *state; /* the protocol's */
     uint64_t serial;
-    struct hmap by_front;      /* {front, session} -> struct session, until it is handed over */
-    struct hmap by_id;         /* id -> struct session */
-    struct hmap addresses;     /* client ip -> struct address */
-    struct hmap workers;       /* account -> struct parent_worker */
+    struct hmap by_front;              /* {front, session} -> struct session, until it is handed over */
+    uint64_t of_front[ROLE_PEERS_MAX]; /* how many it has there */
+    struct hmap by_id;                 /* id -> struct session */
+    struct hmap addresses;             /* client ip -> struct address */
+    struct hmap workers;               /* account -> struct parent_worker */
     struct ticket *tickets;
     size_t ntickets;
-    struct event *minute;      /* forgets counters and old tickets */
+    struct event *minute; /* forgets counters and old tickets */
     int inotify_fd;       /* inotify instance, -1: none */
     struct event *inotify;
     struct event *changes_due; /* debounced news */

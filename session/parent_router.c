@@ -1,11 +1,12 @@
 /* Which worker serves an account: the only place that knows. One worker a user ("isolation = user", design). */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "common/mem.h"
 #include "session/parent_internal.h"
+
+#define TAKE_MAX (IPC_MAX - 256) /* of what the front passes on: our fields beside it fit into one message */
 
 static void worker_free(struct parent_worker *w)
 {
@@ -152,8 +153,9 @@ static unsigned sessions_of_address(const struct parent_worker *w, const char *i
     return n;
 }
 
+/* in: the front's message; the fd leaves it only for the worker's. */
 static enum err_code hand_to_worker(struct parent *p, struct session *s, const struct ticket *t, struct slice tag, struct slice left,
-    struct slice tls, int fd)
+    struct slice tls, struct ipc_in *in)
 {
     struct parent_worker *w = worker_for(p, t->account, t->path);
     struct { uint64_t front, session; } key = {s->pub.front, s->pub.session};
@@ -161,10 +163,13 @@ static enum err_code hand_to_worker(struct parent *p, struct session *s, const s
 
     if (!w)
         return ERR_UNAVAILABLE;
+    if (tag.n + left.n + tls.n > TAKE_MAX)
+        return ERR_LIMIT;
     if (parent_counts(p, s->pub.ip) && sessions_of_address(w, s->pub.ip) >= p->role->settings->connections_per_user)
         return ERR_TOO_MANY;
     evtimer_del(w->linger);
     hmap_remove(&p->by_front, slice_of(&key, sizeof key));
+    p->of_front[s->pub.front]--;
     s->is_handed = true;
     s->worker = w;
     s->next = w->sessions;
@@ -181,7 +186,7 @@ static enum err_code hand_to_worker(struct parent *p, struct session *s, const s
     ipc_put_str(&out, s->pub.ip);
     ipc_put(&out, tls);
     ipc_put(&out, left);
-    ipc_put_fd(&out, fd);
+    ipc_put_fd(&out, ipc_get_fd(in));
     ipc_send(w->ch, &out);
     return ERR_OK;
 }
@@ -206,8 +211,8 @@ void router_take(struct parent *p, unsigned front, struct ipc *ch, struct ipc_in
         t = ticket_find(p, front, number, octets);
     }
     if (t) {
-        /* kept inside the message until it is sure who takes it: on refusal ipc_in_free closes it */
-        code = hand_to_worker(p, s, t, tag, left, tls, fcntl(in->fds[0], F_DUPFD_CLOEXEC, 0));
+        /* the fd stays inside the message until it is sure who takes it: on refusal ipc_in_free closes it */
+        code = hand_to_worker(p, s, t, tag, left, tls, in);
         ticket_drop(p, t);
     } else {
         LOG(ATTACK, s->pub.sid, F_STR("what", "a front handed over a session without a ticket"));
