@@ -216,6 +216,7 @@ static enum err_code read_words(struct args *a, const char **word, size_t n, str
 {
     enum err_code code;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.*): argv ends with its count */
     if (n > 0 && strcmp(word[0], "help") == 0) {
         a->flag[FLAG_HELP] = "";
         word++;
@@ -261,6 +262,7 @@ enum err_code args_parse(struct args *a, int argc, char **argv, struct fault *f)
         bool had_next = next != NULL;
         enum err_code code;
 
+        /* NOLINTNEXTLINE(clang-analyzer-core.*): argv ends with its count */
         if (flags && strcmp(argv[i], "--") == 0) {
             flags = false;
         } else if (flags && argv[i][0] == '-' && argv[i][1] != '\0') {

@@ -233,7 +233,7 @@ static int check_fields(const struct admin_verb *verb, json_t *request, struct e
 enum err_code admin_handle(struct directory *d, struct slice request, const struct admin_hooks *hooks,
     void (*item)(void *ctx, struct slice json), void *ctx, struct err *e)
 {
-    struct err unused;
+    struct err unused = {0};
     struct admin_call c = {.directory = d, .hooks = hooks, .item = item, .ctx = ctx, .e = e ? e : &unused};
     json_t *json =
         request.n <= REQUEST_MAX ? json_loadb(request.p, request.n, JSON_REJECT_DUPLICATES, NULL) : NULL;

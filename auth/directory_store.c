@@ -423,7 +423,7 @@ static int lock_folder(const char *dir, struct err *e)
 
 struct store *store_open(const char *dir, struct buf *repaired, struct err *e)
 {
-    struct err unused;
+    struct err unused = {0};
     struct store *s;
     int fd = lock_folder(dir, e = e ? e : &unused);
 

@@ -11,7 +11,7 @@
 
 #include "auth/directory.h"
 
-#define VERIFIER_ITERATIONS 100000 /* of SCRAM verifiers: security.md 4.3 */
+#define VERIFIER_ITERATIONS 100000u /* of SCRAM verifiers: security.md 4.3 */
 #define VERIFIER_NAME_MAX 320
 
 struct verifier;

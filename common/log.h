@@ -75,7 +75,7 @@ struct log_field {
 #define F_U64(k, v) {.key = (k), .number = (uint64_t)(v), .is_number = true}
 
 /* sid: session or message id, NULL for none. */
-#ifdef __cppcheck__ /* it does not know __VA_OPT__ */
+#ifdef __cppcheck__ /* it does not know __VA_OPT__: make lint says so */
 #define LOG(event, sid, ...) log_write(LOG_EV_##event, (sid), (const struct log_field[]){__VA_ARGS__})
 #else
 #define LOG(event, sid, ...) log_write(LOG_EV_##event, (sid), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})

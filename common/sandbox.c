@@ -324,6 +324,7 @@ static int limits_apply(const struct sandbox_row *row, const struct settings *se
     struct rlimit limit;
 
     if (row->front) {
+        INVARIANT(settings);
         nofile = front_files(settings);
         data = 32 * MIB + 32 * 1024 * (uint64_t)settings->connections;
     }

@@ -206,7 +206,7 @@ static void check_listener(
 static void walk_listeners(struct settings_walk *w, const config_setting_t *list, size_t row)
 {
     int n = config_setting_length(list);
-    unsigned lines[LIST_MAX];
+    unsigned lines[LIST_MAX] = {0};
     struct settings *s = w->s;
 
     if (n == 0 || n > LIST_MAX) {

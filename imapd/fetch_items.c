@@ -212,7 +212,7 @@ static bool make_label(struct imap_parse *p, struct fetch_section *s)
         buf_add_u64(&b, s->from);
         buf_add_char(&b, '>');
     }
-    s->label = b.full ? (struct slice){0} : arena_copy(p->arena, buf_slice(&b));
+    s->label = b.full ? slice_of(NULL, 0) : arena_copy(p->arena, buf_slice(&b));
     buf_free(&b);
     return s->label.p ? true : imap_parse_fail(p, too_big);
 }

@@ -218,12 +218,10 @@ void imap_reader_refuse(struct imap_reader *r, const char *why, bool too_big)
     r->too_big = too_big;
     r->swallowing = true;
     r->tail_n = 0;
-    if (r->limits->strict) {
+    if (r->limits->strict || (!r->literal_waits && r->literal > r->limits->swallow)) {
         r->state = IMAP_AT_BYE;
     } else if (r->literal_waits) {
         r->state = IMAP_AT_REFUSED;
-    } else if (r->literal > r->limits->swallow) {
-        r->state = IMAP_AT_BYE;
     } else {
         r->left = r->literal;
         r->state = r->left ? IMAP_AT_LITERAL : IMAP_AT_LINE;

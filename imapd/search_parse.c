@@ -114,7 +114,7 @@ static bool read_needle(struct reader *r, struct slice *out)
         return false;
     decode_charset(r->charset, raw, &utf8);
     decode_fold(buf_slice(&utf8), &folded);
-    *out = utf8.full || folded.full ? (struct slice){0} : arena_copy(r->p->arena, buf_slice(&folded));
+    *out = utf8.full || folded.full ? slice_of(NULL, 0) : arena_copy(r->p->arena, buf_slice(&folded));
     buf_free(&utf8);
     buf_free(&folded);
     return out->p ? true : imap_parse_fail(r->p, too_big);

@@ -146,7 +146,7 @@ static bool qp_escape(struct decode_transfer *d, char c, struct buf *out)
             return true;
         }
     } else if (second != '\r' && ascii_hex(c) >= 0) {
-        char octet = (char)(ascii_hex(second) << 4 | ascii_hex(c));
+        char octet = (char)((unsigned)ascii_hex(second) << 4 | (unsigned)ascii_hex(c));
 
         text_add_octets(out, slice_of(&octet, 1));
         d->held_n = 0;

@@ -100,7 +100,7 @@ static int prepare(const char *path, enum role_user user, mode_t mode, struct st
 
 int folders_prepare(const struct settings *s, struct err *e)
 {
-    struct stat mail, state, spool, other;
+    struct stat mail = {0}, state = {0}, spool = {0}, other;
     const char *network = NULL;
     int fd;
 

@@ -75,7 +75,7 @@ static int bind_one(const struct listener *l, struct err *e)
 
 static unsigned bound_port(int fd)
 {
-    union address a;
+    union address a = {0};
     socklen_t len = sizeof a;
 
     if (getsockname(fd, &a.sa, &len) < 0)

@@ -186,6 +186,7 @@ static int serve(struct master *m)
     m->base = event_base_new();
     if (m->auth_socket < 0 || !m->base || control_start(m, &e) < 0)
         goto fail_logged;
+    /* NOLINTNEXTLINE(clang-analyzer-core.*): settings are there since they were loaded */
     for (size_t i = 0; i < m->settings->nlisteners; i++)
         LOG(LISTEN, NULL, F_STR("service", service_name(m->settings->listeners[i].service)),
             F_STR("address", m->settings->listeners[i].address), F_U64("port", m->ports[i]));

@@ -186,7 +186,7 @@ static int open_index(struct mailbox *m, struct err *e)
 
 int numbers_open(struct mailbox *m, struct err *e)
 {
-    struct index_header h;
+    struct index_header h = {0};
     uint32_t uidvalidity;
     int rc = meta_load(m->dir, &m->meta, e);
 

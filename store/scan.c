@@ -409,6 +409,7 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         }
         if (rc == 0 && round == 0 && c->missing.n)
             fetch_back(m, &c->missing);
+        c->scan = NULL;
         scan_free(&scan);
         m->scanned_at = now_ns(CLOCK_MONOTONIC);
         m->scan_cost = m->scanned_at - begin;

@@ -5,6 +5,8 @@ PY_LOG_COMPILER = python3
 AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib FAULT_SECONDS=10 \
 	ASAN_OPTIONS=detect_leaks=0; export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS FAULT_SECONDS;
 	ASAN_OPTIONS=detect_leaks=1:symbolize=1 LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
+AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib \
+	FAULT_SECONDS=10 ASAN_OPTIONS=detect_leaks=1:symbolize=1 LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
 	export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS LSAN_OPTIONS FAULT_SECONDS;
 
 # Where daemons cannot be started: make check E2E_TESTS= (distcheck takes it too)
@@ -48,21 +50,19 @@ lint-fast:
 	cd $(top_srcdir)/man && for page in *.[1-8]; do mandoc -T lint -W warning $$page || exit 1; done
 	cd $(top_srcdir) && clang-format --dry-run -Werror $$($(C_FILES))
 
-# cppcheck does not read the system's headers: it is told what machine this is and what jansson's loop is.
 CPPCHECK = cppcheck -q --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-	--suppressions-list=tests/lint/cppcheck.supp -I. -I$(abs_top_builddir) -D_GNU_SOURCE -DHAVE_SYSTEMD=1 -D__x86_64__=1 \
-	'-Djson_array_foreach(a,i,v)=for(i=0;i<json_array_size(a)&&(v=json_array_get(a,i));i++)' \
-	'-Djson_object_foreach(o,k,v)=for(k=json_first(o,&v);k;k=json_next(o,k,&v))'
+	--suppressions-list=tests/lint/cppcheck.supp --include=tests/lint/cppcheck.h -I. -I$(abs_top_builddir) -D_GNU_SOURCE \
+	-DHAVE_SYSTEMD=1 -D__cppcheck__=1
 
 lint: lint-fast lint-cppcheck lint-tidy
 
 lint-cppcheck:
-	cd $(top_srcdir) && $(CPPCHECK) $$(git ls-files '*.c' | grep -v ^tests)
+	cd $(top_srcdir) && $(CPPCHECK) $$($(C_FILES) | grep '\.c$$' | grep -v ^tests)
 
 # The checks, and why some are left out: .clang-tidy
 lint-tidy:
-	cd $(top_srcdir) && git ls-files '*.c' | grep -v ^tests | xargs -P 2 -n 8 sh -c 'clang-tidy --quiet "$$@" -- \
-	$(AM_CPPFLAGS) $(DEFS) -I$(abs_top_builddir) $(OPENSSL_CFLAGS) $(EVENT_CFLAGS) -std=gnu17 2>&1 | \
+	cd $(top_srcdir) && $(C_FILES) | grep '\.c$$' | grep -v ^tests | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet "$$@" -- \
+	$(AM_CPPFLAGS) $(DEFS) -I$(abs_top_builddir) -DPOSTAMT_SASL_PLUGINS=\"$(SASL_LIBDIR)/sasl2\" $(OPENSSL_CFLAGS) $(EVENT_CFLAGS) -std=gnu17 2>&1 | \
 	grep -vE "^[0-9]+ warnings? (and [0-9]+ errors? )?generated|^Suppressed|^Use -header-filter" && exit 1; exit 0' tidy
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of its own.
