@@ -1,4 +1,5 @@
-/* authd: accounts, domains, aliases, credentials, quota counters; the one owner of the directory. man/postamt-authd.8 */
+/* authd: accounts, domains, aliases, credentials, quota counters; the one owner of the directory.
+ * man/postamt-authd.8 */
 #include "auth/authd.h"
 
 #include <grp.h>
@@ -96,8 +97,8 @@ static void stop(struct role *r)
 {
     struct authd *a = r->state;
 
-    /* threads may still hash: the directory is closed when none of them can touch it, that is, not by us; its own
-     * close is called on the way out, and a commit under way is finished under its lock */
+    /* threads may still hash: the directory is closed when none of them can touch it, that is, not by us; its
+     * own close is called on the way out, and a commit under way is finished under its lock */
     directory_close(a->directory);
     _exit(0);
 }

@@ -16,10 +16,10 @@ struct authd {
     struct sasl_server *sasl;
     struct throttle *throttle;
     struct pool *pool;
-    struct hmap logins;          /* {front role, instance, session} -> struct login */
-    uint64_t generation;         /* of the directory when mechanisms were last looked at */
+    struct hmap logins;  /* {front role, instance, session} -> struct login */
+    uint64_t generation; /* of the directory when mechanisms were last looked at */
     char mechanisms[64];
-    struct event *accepting;     /* control socket */
+    struct event *accepting; /* control socket */
     gid_t admin_group;
 };
 

@@ -34,7 +34,8 @@ static void account_changed(void *ctx, struct slice address)
     }
 }
 
-/* A request hashes a password at most once: 15-30 ms in which no login is answered, a price only the admin asks for. */
+/* A request hashes a password at most once: 15-30 ms in which no login is answered, a price only the admin
+ * asks for. */
 static bool on_request(void *ctx, struct ipc *ch, struct ipc_in *in)
 {
     struct authd *a = ctx;

@@ -65,7 +65,9 @@ static struct ipc *front_of(struct login *l)
 
 static enum role_id parent_of(uint64_t front)
 {
-    return front == ROLE_IMAPD_FRONT ? ROLE_IMAPD_PARENT : front == ROLE_POP3D_FRONT ? ROLE_POP3D_PARENT : ROLE_SMTPD_PARENT;
+    return front == ROLE_IMAPD_FRONT   ? ROLE_IMAPD_PARENT
+           : front == ROLE_POP3D_FRONT ? ROLE_POP3D_PARENT
+                                       : ROLE_SMTPD_PARENT;
 }
 
 static struct slice user_of(struct login *l)
@@ -106,12 +108,14 @@ static void accept_login(struct login *l)
     uint64_t octets = 0, messages = 0;
     struct ipc_out out;
 
-    if (directory_account_get(a->directory, account, &entry, &l->err) < 0 || account_path(account, &path, &l->err) < 0) {
+    if (directory_account_get(a->directory, account, &entry, &l->err) < 0 ||
+        account_path(account, &path, &l->err) < 0) {
         buf_free(&path);
         refuse(l, ERR_UNAVAILABLE, 0);
         return;
     }
-    /* after an unclean end nobody knows what lies there: a deliver counts, the workers hear of it in a moment */
+    /* after an unclean end nobody knows what lies there: a deliver counts, the workers hear of it in a moment
+     */
     if (!directory_usage_get(a->directory, account, &octets, &messages) && entry.quota > 0) {
         ipc_begin(&out, IPC_COUNT);
         ipc_put(&out, account);
@@ -182,15 +186,16 @@ static void work(struct pool_job *job)
     struct login *l = (struct login *)job;
 
     if (!l->exchange)
-        l->outcome = sasl_check_password(l->a->sasl, l->service, buf_slice(&l->user), buf_slice(&l->password), &l->account,
-                         &l->err)
+        l->outcome = sasl_check_password(l->a->sasl, l->service, buf_slice(&l->user), buf_slice(&l->password),
+                         &l->account, &l->err)
                          ? SASL_DONE
                          : SASL_REFUSED;
     else if (l->is_start)
-        l->outcome = sasl_exchange_start(l->exchange, slice_str(l->mechanism), l->has_initial, buf_slice(&l->input),
-            &l->to_client, &l->account, &l->err);
+        l->outcome = sasl_exchange_start(l->exchange, slice_str(l->mechanism), l->has_initial,
+            buf_slice(&l->input), &l->to_client, &l->account, &l->err);
     else
-        l->outcome = sasl_exchange_step(l->exchange, buf_slice(&l->input), &l->to_client, &l->account, &l->err);
+        l->outcome =
+            sasl_exchange_step(l->exchange, buf_slice(&l->input), &l->to_client, &l->account, &l->err);
 }
 
 static void done(struct pool_job *job)
@@ -213,13 +218,18 @@ static void submit(struct login *l)
     refuse(l, ERR_AUTH_BUSY, 0);
 }
 
-static struct login *login_new(struct authd *a, const struct login_key *key, struct slice sid, struct slice service,
-    struct slice ip)
+static struct login *login_new(
+    struct authd *a, const struct login_key *key, struct slice sid, struct slice service, struct slice ip)
 {
     struct login *l = mem_zalloc(1, sizeof *l);
 
-    *l = (struct login){.a = a, .key = *key, .input = BUF_INIT(IPC_MAX), .user = BUF_INIT(1024), .password = BUF_INIT(IPC_MAX),
-        .to_client = BUF_INIT(IPC_MAX / 2), .account = BUF_INIT(1024)};
+    *l = (struct login){.a = a,
+        .key = *key,
+        .input = BUF_INIT(IPC_MAX),
+        .user = BUF_INIT(1024),
+        .password = BUF_INIT(IPC_MAX),
+        .to_client = BUF_INIT(IPC_MAX / 2),
+        .account = BUF_INIT(1024)};
     l->job.work = work;
     l->job.done = done;
     l->sid = slice_dup(sid);

@@ -64,7 +64,8 @@ struct expansion {
     uint64_t n;
 };
 
-static void expand_item(struct expansion *x, struct slice account, struct slice path, bool known, enum err_code code)
+static void expand_item(
+    struct expansion *x, struct slice account, struct slice path, bool known, enum err_code code)
 {
     ipc_put(&x->items, account);
     ipc_put(&x->items, path);
@@ -90,7 +91,8 @@ static void expand_account(void *ctx, const struct directory_account *account)
     }
     /* without a quota it is counted as well: `postamt account list` shows what is used */
     known = directory_usage_get(x->a->directory, address, &octets, &messages);
-    expand_item(x, address, buf_slice(&path), known, has_room(x->a->directory, account) ? ERR_OK : ERR_OVER_QUOTA);
+    expand_item(
+        x, address, buf_slice(&path), known, has_room(x->a->directory, account) ? ERR_OK : ERR_OVER_QUOTA);
     buf_free(&path);
 }
 
@@ -100,7 +102,8 @@ static bool may_send(struct authd *a, struct slice account, struct slice reverse
 
     if (account.n == 0 || reverse_path.n == 0) /* port 25; or a report about a message, from nobody */
         return true;
-    return address_parse(reverse_path, arena, &address) == ADDRESS_OK && directory_may_send(a->directory, account, &address);
+    return address_parse(reverse_path, arena, &address) == ADDRESS_OK &&
+           directory_may_send(a->directory, account, &address);
 }
 
 static bool expand(struct authd *a, struct ipc *ch, struct ipc_in *in)

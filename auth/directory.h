@@ -1,14 +1,15 @@
 /*
  * directory: domains, accounts, aliases and credentials, in a kv environment that authd alone opens.
  *
- * Every change is durable when it returns, and is in the text dump `directory.dump` (0600, synced, renamed) before
- * that: a damaged environment is moved aside and rebuilt from it by directory_open. Addresses are normalised
- * (address_normalise) on the way in. Passwords are stored as crypt(3) hashes plus SCRAM verifiers, never recoverable.
- * All functions may be called from several threads. When the daemons are down the postamt command opens the same
- * environment; its lock keeps the two apart (ERR_UNAVAILABLE).
+ * Every change is durable when it returns, and is in the text dump `directory.dump` (0600, synced, renamed)
+ * before that: a damaged environment is moved aside and rebuilt from it by directory_open. Addresses are
+ * normalised (address_normalise) on the way in. Passwords are stored as crypt(3) hashes plus SCRAM verifiers,
+ * never recoverable. All functions may be called from several threads. When the daemons are down the postamt
+ * command opens the same environment; its lock keeps the two apart (ERR_UNAVAILABLE).
  *
- * All of it is held in memory: directory_resolve, _account_get, _may_send and the lists touch neither disk nor JSON and
- * do not wait for a change that is being made durable. A local part may have letters, digits, "._-=&'" and UTF-8.
+ * All of it is held in memory: directory_resolve, _account_get, _may_send and the lists touch neither disk
+ * nor JSON and do not wait for a change that is being made durable. A local part may have letters, digits,
+ * "._-=&'" and UTF-8.
  */
 #ifndef AUTH_DIRECTORY_H
 #define AUTH_DIRECTORY_H
@@ -20,12 +21,12 @@
 struct directory;
 
 struct directory_account {
-    char address[330];    /* normalised */
-    char name[128];       /* of the person, UTF-8, may be empty */
-    char hash[192];       /* crypt(3); empty: no password, cannot log in */
-    char scram[256];      /* "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", empty: none */
-    uint64_t quota;       /* octets, 0: no limit */
-    int64_t created;      /* seconds since 1970 */
+    char address[330]; /* normalised */
+    char name[128];    /* of the person, UTF-8, may be empty */
+    char hash[192];    /* crypt(3); empty: no password, cannot log in */
+    char scram[256];   /* "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", empty: none */
+    uint64_t quota;    /* octets, 0: no limit */
+    int64_t created;   /* seconds since 1970 */
     bool suspended;
 };
 
@@ -46,21 +47,23 @@ bool directory_has_domain(struct directory *d, struct slice domain);
 void directory_domains(struct directory *d, void (*each)(void *ctx, struct slice domain), void *ctx);
 
 int directory_account_add(struct directory *d, const struct directory_account *a, struct err *e);
-int directory_account_get(struct directory *d, struct slice address, struct directory_account *out, struct err *e);
+int directory_account_get(
+    struct directory *d, struct slice address, struct directory_account *out, struct err *e);
 /* Replaces all but the address. */
 int directory_account_set(struct directory *d, const struct directory_account *a, struct err *e);
-/* The same, but only if the account is still as `before` (ERR_UNAVAILABLE): for changes that began with a look. */
+/* The same, but only if the account is still as `before` (ERR_UNAVAILABLE): for changes that began with a
+ * look. */
 int directory_account_swap(struct directory *d, const struct directory_account *before,
     const struct directory_account *after, struct err *e);
 int directory_account_remove(struct directory *d, struct slice address, struct err *e);
 /* In order of domain, then local part, of one domain or all (empty slice). No lock is held inside each(). */
-void directory_accounts(struct directory *d, struct slice domain, bool (*each)(void *ctx,
-    const struct directory_account *a), void *ctx);
+void directory_accounts(struct directory *d, struct slice domain,
+    bool (*each)(void *ctx, const struct directory_account *a), void *ctx);
 /* Every account that is not suspended and has a password has a SCRAM verifier (and there is at least one). */
 bool directory_all_have_scram(struct directory *d);
 
-/* An alias sends mail for one address to targets (addresses; local ones in this issue); "@domain" catches all.
- * may_send: accounts among the targets may send as the alias. */
+/* An alias sends mail for one address to targets (addresses; local ones in this issue); "@domain" catches
+ * all. may_send: accounts among the targets may send as the alias. */
 struct directory_alias {
     char address[330];
     char target[330];
@@ -68,20 +71,23 @@ struct directory_alias {
 };
 int directory_alias_add(struct directory *d, const struct directory_alias *a, struct err *e);
 int directory_alias_remove(struct directory *d, struct slice address, struct slice target, struct err *e);
-void directory_aliases(struct directory *d, struct slice domain, bool (*each)(void *ctx,
-    const struct directory_alias *a), void *ctx);
+void directory_aliases(struct directory *d, struct slice domain,
+    bool (*each)(void *ctx, const struct directory_alias *a), void *ctx);
 
 /*
- * Where mail for an address goes: the accounts, aliases followed (depth 10, each address once: S20), sub-addresses
- * ("user+tag") tried without the tag, "postmaster" and "abuse" of a domain that has neither: the first account of the
- * domain. each() gets every account once. Returns ERR_OK, ERR_NO_USER (local domain, no such address), ERR_NO_RELAY
- * (not our domain). Suspended accounts are among them: they cannot log in, their mail waits. each may be NULL.
+ * Where mail for an address goes: the accounts, aliases followed (depth 10, each address once: S20),
+ * sub-addresses
+ * ("user+tag") tried without the tag, "postmaster" and "abuse" of a domain that has neither: the first
+ * account of the domain. each() gets every account once. Returns ERR_OK, ERR_NO_USER (local domain, no such
+ * address), ERR_NO_RELAY (not our domain). Suspended accounts are among them: they cannot log in, their mail
+ * waits. each may be NULL.
  * "@domain" is asked before the first account of the domain is.
  */
 enum err_code directory_resolve(struct directory *d, const struct address *a,
     void (*each)(void *ctx, const struct directory_account *account), void *ctx);
 
-/* May this account write `address` as reverse-path or From? Its own, its sub-addresses, aliases with may_send. */
+/* May this account write `address` as reverse-path or From? Its own, its sub-addresses, aliases with
+ * may_send. */
 bool directory_may_send(struct directory *d, struct slice account, const struct address *address);
 
 /* Usage counters, unsynced; valid only after an orderly close (directory_close marks it). */

@@ -1,8 +1,8 @@
 /*
  * pool: threads for what hashes passwords, so that authd's loop never waits.
  *
- * A job runs work() in a thread, then done() in the loop. At most `waiting_max` jobs wait; one more is refused: 128 MiB
- * of scrypt or 30 ms of yescrypt a try must not become a queue of minutes (security.md 4.3).
+ * A job runs work() in a thread, then done() in the loop. At most `waiting_max` jobs wait; one more is
+ * refused: 128 MiB of scrypt or 30 ms of yescrypt a try must not become a queue of minutes (security.md 4.3).
  */
 #ifndef AUTH_POOL_H
 #define AUTH_POOL_H

@@ -1,10 +1,10 @@
 /*
  * arena: memory with one owner and one end: a command, a transaction, a session.
  *
- * A function that allocates for its caller takes the arena. Nothing is freed alone; arena_reset gives all back at
- * once and keeps the first block for the next command. The quota bounds what a peer can make us hold: beyond it
- * arena_alloc returns NULL and the parser reports its error. A zero-initialised arena is not usable: call
- * arena_init. Memory is aligned for any type and not zeroed.
+ * A function that allocates for its caller takes the arena. Nothing is freed alone; arena_reset gives all
+ * back at once and keeps the first block for the next command. The quota bounds what a peer can make us hold:
+ * beyond it arena_alloc returns NULL and the parser reports its error. A zero-initialised arena is not
+ * usable: call arena_init. Memory is aligned for any type and not zeroed.
  */
 #ifndef COMMON_ARENA_H
 #define COMMON_ARENA_H

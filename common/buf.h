@@ -1,9 +1,9 @@
 /*
  * buf: a growable run of bytes that we build; it knows its length and its cap.
  *
- * The cap is given at init. What would exceed it is not added, and `full` stays set until buf_clear or buf_free:
- * build first, look once at the end. Initialise with BUF_INIT(cap) or buf_init. The owner calls buf_free; a freed
- * buf is empty and may be used again. buf_slice is valid until the next change.
+ * The cap is given at init. What would exceed it is not added, and `full` stays set until buf_clear or
+ * buf_free: build first, look once at the end. Initialise with BUF_INIT(cap) or buf_init. The owner calls
+ * buf_free; a freed buf is empty and may be used again. buf_slice is valid until the next change.
  */
 #ifndef COMMON_BUF_H
 #define COMMON_BUF_H
@@ -37,8 +37,8 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /*
- * Room for n more octets at the end; returns where to write, or NULL beyond the cap. Follow with buf_grew(b, m),
- * m <= n, for what was written.
+ * Room for n more octets at the end; returns where to write, or NULL beyond the cap. Follow with buf_grew(b,
+ * m), m <= n, for what was written.
  */
 char *buf_room(struct buf *b, size_t n);
 void buf_grew(struct buf *b, size_t m);

@@ -8,15 +8,15 @@
 #include "common/log.h"
 
 static const struct err_row rows[] = {
-#define X(name_, imap_, smtp_, enhanced_, pop3_, level_, text_)                                                        \
-    [ERR_##name_] = {                                                                                                  \
-        .name = #name_,                                                                                                \
-        .imap = imap_,                                                                                                 \
-        .smtp = smtp_,                                                                                                 \
-        .enhanced = enhanced_,                                                                                         \
-        .pop3 = pop3_,                                                                                                 \
-        .level = LOG_LEVEL_##level_,                                                                                   \
-        .text = text_,                                                                                                 \
+#define X(name_, imap_, smtp_, enhanced_, pop3_, level_, text_)                                              \
+    [ERR_##name_] = {                                                                                        \
+        .name = #name_,                                                                                      \
+        .imap = imap_,                                                                                       \
+        .smtp = smtp_,                                                                                       \
+        .enhanced = enhanced_,                                                                               \
+        .pop3 = pop3_,                                                                                       \
+        .level = LOG_LEVEL_##level_,                                                                         \
+        .text = text_,                                                                                       \
     },
     ERR_TABLE(X)
 #undef X

@@ -2,8 +2,8 @@
  * fs: the one layer for file operations; the place where faults are injected and symbolic links end.
  *
  * Paths are relative to a folder's fd and never leave it: openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
- * | RESOLVE_NO_MAGICLINKS (security.md F01, I07). All return -1 with errno on failure; EINTR is retried. A sync that
- * failed is never repeated on the same fd (the kernel forgets the error): drop the file.
+ * | RESOLVE_NO_MAGICLINKS (security.md F01, I07). All return -1 with errno on failure; EINTR is retried. A
+ * sync that failed is never repeated on the same fd (the kernel forgets the error): drop the file.
  */
 #ifndef COMMON_FS_H
 #define COMMON_FS_H
@@ -16,7 +16,8 @@
 /* A folder given by an absolute path of ours (configuration); follows links. */
 int fs_open_root(const char *path);
 int fs_open_dir(int dir, const char *path);
-/* O_CLOEXEC, O_NONBLOCK and O_NOFOLLOW are added; only a regular file with no more links than allowed is opened. */
+/* O_CLOEXEC, O_NONBLOCK and O_NOFOLLOW are added; only a regular file with no more links than allowed is
+ * opened. */
 int fs_open_read(int dir, const char *path);
 /* A file for writing; flags as O_CREAT | O_EXCL, O_RDWR ..; mode as given. */
 int fs_open_write(int dir, const char *path, int flags, mode_t mode);
@@ -43,20 +44,20 @@ int fs_rmdir(int dir, const char *name);
 int fs_stat(int dir, const char *name, struct stat *st);
 /* For readdir, from the start whatever others read from the same fd; NULL on failure. closedir ends it. */
 DIR *fs_list(int dir);
-/* Removes regular files whose names begin with the prefix and that nobody has touched since `before` (seconds since 1970):
- * what a process that died left staged. The inode's change counts: a staged APPEND has the mtime its client wants. Returns
- * how many. */
+/* Removes regular files whose names begin with the prefix and that nobody has touched since `before` (seconds
+ * since 1970): what a process that died left staged. The inode's change counts: a staged APPEND has the mtime
+ * its client wants. Returns how many. */
 size_t fs_remove_old(int dir, const char *prefix, int64_t before);
 #define FS_STAGING_LIFE ((int64_t)36 * 3600) /* nothing is staged so long by anybody alive */
 /* Modification time of an open file, seconds since 1970. */
 int fs_set_mtime(int fd, int64_t seconds);
 
 /*
- * A small file of ours, whole: written as `staging` in staging_dir, synced, renamed to name in dir, dir synced.
- * With sync == false neither sync is made (derived files).
+ * A small file of ours, whole: written as `staging` in staging_dir, synced, renamed to name in dir, dir
+ * synced. With sync == false neither sync is made (derived files).
  */
-int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content, mode_t mode,
-    bool sync);
+int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content,
+    mode_t mode, bool sync);
 /* A small file, whole; ENOENT if it is not there, EFBIG beyond cap. */
 int fs_load(int dir, const char *name, struct buf *out, size_t cap);
 
@@ -66,7 +67,8 @@ int fs_lock(int fd, bool exclusive);
 int fs_try_lock(int fd);
 int fs_unlock(int fd);
 
-/* True for NFS, SMB and other file systems on which locks and links are not what we need; *name tells which. */
+/* True for NFS, SMB and other file systems on which locks and links are not what we need; *name tells which.
+ */
 bool fs_is_network(int fd, const char **name);
 
 #endif

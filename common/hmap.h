@@ -1,6 +1,6 @@
 /*
- * hmap: a table from octet strings to pointers, safe against keys made to collide (SipHash with a key of the process,
- * security.md I09). Keys are copied. Not for several threads without a lock.
+ * hmap: a table from octet strings to pointers, safe against keys made to collide (SipHash with a key of the
+ * process, security.md I09). Keys are copied. Not for several threads without a lock.
  */
 #ifndef COMMON_HMAP_H
 #define COMMON_HMAP_H

@@ -1,8 +1,8 @@
 /*
  * id: names for sessions and messages, short, sortable by time, never used twice.
  *
- * 13 characters of Crockford's base 32 in lower case: 42 bits of milliseconds, 23 bits of random. They stand in the
- * log, in Received, in SMTP's 250 reply and in the Maildir names of what we deliver.
+ * 13 characters of Crockford's base 32 in lower case: 42 bits of milliseconds, 23 bits of random. They stand
+ * in the log, in Received, in SMTP's 250 reply and in the Maildir names of what we deliver.
  */
 #ifndef COMMON_ID_H
 #define COMMON_ID_H

@@ -11,7 +11,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define IPC_HEADER 4 /* version (2 octets), type (2 octets), in the machine's order: it never leaves the machine */
+#define IPC_HEADER                                                                                           \
+    4 /* version (2 octets), type (2 octets), in the machine's order: it never leaves the machine */
 #define IPC_BACKLOG_MAX ((size_t)4 << 20)
 #define IPC_BURST 64 /* messages of one channel handled before others have their turn */
 
@@ -153,7 +154,8 @@ static int receive(int fd, struct buf *store, struct ipc_in *in, int flags)
         struct cmsghdr align;
     } control;
     struct iovec iov;
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     uint16_t head[2];
     ssize_t n;
 
@@ -389,8 +391,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     event_del(ch->writable);
 }
 
-struct ipc *ipc_new(struct event_base *base, int fd, const char *name, ipc_handler *handler, ipc_closed *closed,
-    void *ctx)
+struct ipc *ipc_new(
+    struct event_base *base, int fd, const char *name, ipc_handler *handler, ipc_closed *closed, void *ctx)
 {
     struct ipc *ch = mem_zalloc(1, sizeof *ch);
 

@@ -1,10 +1,11 @@
 /*
  * ipc: typed messages between our processes over SOCK_SEQPACKET, file descriptors with them.
  *
- * One message is at most 64 KiB: a header (version, type) and fields in the order the table below names. Writing:
- * ipc_begin, ipc_put_.., ipc_send. Reading: ipc_get_.. in the same order, then ipc_end, which is false when anything
- * was missing, too long, left over or not of its type. A malformed message closes that peer and is logged; it never
- * stops the receiver. File descriptors arrive close-on-exec; those a handler does not take are closed.
+ * One message is at most 64 KiB: a header (version, type) and fields in the order the table below names.
+ * Writing: ipc_begin, ipc_put_.., ipc_send. Reading: ipc_get_.. in the same order, then ipc_end, which is
+ * false when anything was missing, too long, left over or not of its type. A malformed message closes that
+ * peer and is logged; it never stops the receiver. File descriptors arrive close-on-exec; those a handler
+ * does not take are closed.
  */
 #ifndef COMMON_IPC_H
 #define COMMON_IPC_H
@@ -19,73 +20,84 @@
 #define IPC_FDS_MAX 4
 
 /*
- * type, file descriptors allowed, fields. u = u64, s = octets, b = bool (u64 0/1), e = err code (u64), .. = repeated.
- * "session" is the front's number for one of its connections, unique in that front's life.
+ * type, file descriptors allowed, fields. u = u64, s = octets, b = bool (u64 0/1), e = err code (u64), .. =
+ * repeated. "session" is the front's number for one of its connections, unique in that front's life.
  */
-#define IPC_TABLE(X)                                                                                                   \
-    /* postamtd -> every role */                                                                                       \
-    X(ROLE_CONFIG, 1, "s file name; fd: text of postamt.conf")                                                         \
-    X(ROLE_TLS, 1, "fd: blob of tls_pack()")                                                                           \
-    X(ROLE_LISTEN, 1, "u index in settings.listeners; fd: listening socket")                                           \
-    X(ROLE_PEER, 1, "s role name, u its instance; fd: channel; replaces an earlier one")                               \
-    X(ROLE_GO, 0, "all that is needed to start was sent")                                                              \
-    X(ROLE_STOP, 0, "end in order: finish what is running, take nothing new")                                          \
-    /* role -> postamtd */                                                                                             \
-    X(ROLE_READY, 0, "sandboxed and serving; s empty, or what the sandbox lacks")                                      \
-    X(ROLE_STATUS, 0, "s one line of JSON for `postamt status`")                                                       \
-    X(ROLE_STATUS_ASK, 0, "")                                                                                          \
-    /* postamt <-> postamtd, authd (control sockets) */                                                                \
-    X(ADMIN_REQUEST, 0, "s JSON object with a verb")                                                                   \
-    X(ADMIN_ITEM, 0, "s JSON object: one of a stream")                                                                 \
-    X(ADMIN_END, 0, "s JSON object: {} or {\"error\":{..}}")                                                           \
-    /* front -> authd */                                                                                               \
-    X(AUTH_START, 0, "u session, s sid, s service, s mechanism, s client ip, b tls, b has initial response, s it")     \
-    X(AUTH_STEP, 0, "u session, s client's data, decoded")                                                             \
-    X(AUTH_CANCEL, 0, "u session: the client sent * or went away")                                                     \
-    X(AUTH_LOGIN, 0, "u session, s sid, s service, s client ip, b tls, s user, s password")                            \
-    X(RCPT_ASK, 0, "u session, s address as written")                                                                  \
-    /* authd -> front */                                                                                               \
-    X(AUTH_MECHANISMS, 0, "s space-separated mechanisms to announce; sent at start and when it changes")               \
-    X(AUTH_CHALLENGE, 0, "u session, s challenge, not encoded")                                                        \
-    X(AUTH_OK, 0, "u session, s account, s ticket (16 octets), s final server data")                                   \
-    X(AUTH_REFUSED, 0, "u session, e code, u milliseconds to wait before the answer")                                  \
-    X(RCPT_ANSWER, 0, "u session, e code (OK, NO_USER, NO_RELAY, OVER_QUOTA, UNAVAILABLE)")                            \
-    /* authd -> parents */                                                                                             \
-    X(AUTH_TICKET, 0, "u front instance, u session, s ticket, s account, s account path, u quota octets, u used")      \
-    X(QUOTA_NOW, 0, "s account, u quota octets (0: none), u used octets")                                              \
-    X(ACCOUNT_CHANGED, 0, "s account: suspended, removed or new password: end its sessions")                           \
-    /* parents -> authd */                                                                                             \
-    X(USAGE, 0, "s account, u octets added, u octets removed, u messages added, u messages removed; durable already")  \
-    X(USAGE_SET, 0, "s account, u octets, u messages: counted anew")                                                   \
-    X(EXPAND, 0, "s transaction, s authenticated account or empty, s reverse-path, u n, n times: s address")           \
-    /* authd -> smtpd.parent */                                                                                        \
-    X(EXPANDED, 0, "s transaction, e code, u n, n times: s account, s path, b usage known, e code of this recipient")  \
-    /* front -> parent */                                                                                              \
-    X(SESSION_OPEN, 0, "u session, s sid, s client ip, u listener")                                                    \
-    X(SESSION_CLOSED, 0, "u session")                                                                                  \
-    X(SESSION_TAKE, 1, "u session, s ticket, s tag, s input left over, s tls text; fd: the client or a relay socket")  \
-    X(MAIL, 1, "u session, s transaction, s reverse-path, s helo, s tls text, b esmtp, b utf8, u size, u n, n: s rcpt; fd: text") \
-    /* parent -> front */                                                                                              \
-    X(SESSION_REFUSED, 0, "u session, e code")                                                                         \
-    X(SESSION_TAKEN, 0, "u session")                                                                                   \
-    X(SESSION_KILL, 0, "u session: end it (account suspended, kicked)")                                                \
-    X(MAIL_DONE, 0, "u session, e code, s transaction")                                                                \
-    /* parent -> spawner -> parent */                                                                                  \
-    X(SPAWN, 1, "u worker, s account, s path; fd: the worker's channel")                                               \
-    X(WORKER_GONE, 0, "u worker, u wait status")                                                                       \
-    /* parent <-> worker */                                                                                            \
-    X(WORKER_SESSION, 1, "u session id of the parent, s sid, s tag, s client ip, s tls text, s input left over; fd")   \
-    X(WORKER_SESSION_END, 0, "u session id of the parent")                                                             \
-    X(WORKER_KILL, 0, "u session id of the parent, e code: say BYE and end")                                           \
-    X(WORKER_QUOTA, 0, "u quota octets (0: none), u used")                                                             \
-    X(WORKER_USAGE, 0, "u octets added, u removed, u messages added, u removed")                                       \
-    X(WORKER_WATCH, 0, "s disk name of a mailbox, b on")                                                               \
-    X(WORKER_CHANGED, 0, "s disk name of a mailbox that changed on disk; empty list item: all, b new only")            \
-    /* smtpd.parent <-> deliver; COUNT: authd too */                                                                   \
-    X(DELIVER, 1, "s transaction, b replay, u seconds, u size, s trace fields (see smtpd/deliver.h), u n, n: s path, u number; fd: text") \
-    X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")                 \
-    X(COUNT, 0, "s account, s path")                                                                                   \
-    X(COUNTED, 0, "s account, e code, u octets, u messages")                                                           \
+#define IPC_TABLE(X)                                                                                         \
+    /* postamtd -> every role */                                                                             \
+    X(ROLE_CONFIG, 1, "s file name; fd: text of postamt.conf")                                               \
+    X(ROLE_TLS, 1, "fd: blob of tls_pack()")                                                                 \
+    X(ROLE_LISTEN, 1, "u index in settings.listeners; fd: listening socket")                                 \
+    X(ROLE_PEER, 1, "s role name, u its instance; fd: channel; replaces an earlier one")                     \
+    X(ROLE_GO, 0, "all that is needed to start was sent")                                                    \
+    X(ROLE_STOP, 0, "end in order: finish what is running, take nothing new")                                \
+    /* role -> postamtd */                                                                                   \
+    X(ROLE_READY, 0, "sandboxed and serving; s empty, or what the sandbox lacks")                            \
+    X(ROLE_STATUS, 0, "s one line of JSON for `postamt status`")                                             \
+    X(ROLE_STATUS_ASK, 0, "")                                                                                \
+    /* postamt <-> postamtd, authd (control sockets) */                                                      \
+    X(ADMIN_REQUEST, 0, "s JSON object with a verb")                                                         \
+    X(ADMIN_ITEM, 0, "s JSON object: one of a stream")                                                       \
+    X(ADMIN_END, 0, "s JSON object: {} or {\"error\":{..}}")                                                 \
+    /* front -> authd */                                                                                     \
+    X(AUTH_START, 0,                                                                                         \
+        "u session, s sid, s service, s mechanism, s client ip, b tls, b has initial response, s it")        \
+    X(AUTH_STEP, 0, "u session, s client's data, decoded")                                                   \
+    X(AUTH_CANCEL, 0, "u session: the client sent * or went away")                                           \
+    X(AUTH_LOGIN, 0, "u session, s sid, s service, s client ip, b tls, s user, s password")                  \
+    X(RCPT_ASK, 0, "u session, s address as written")                                                        \
+    /* authd -> front */                                                                                     \
+    X(AUTH_MECHANISMS, 0, "s space-separated mechanisms to announce; sent at start and when it changes")     \
+    X(AUTH_CHALLENGE, 0, "u session, s challenge, not encoded")                                              \
+    X(AUTH_OK, 0, "u session, s account, s ticket (16 octets), s final server data")                         \
+    X(AUTH_REFUSED, 0, "u session, e code, u milliseconds to wait before the answer")                        \
+    X(RCPT_ANSWER, 0, "u session, e code (OK, NO_USER, NO_RELAY, OVER_QUOTA, UNAVAILABLE)")                  \
+    /* authd -> parents */                                                                                   \
+    X(AUTH_TICKET, 0,                                                                                        \
+        "u front instance, u session, s ticket, s account, s account path, u quota octets, u used")          \
+    X(QUOTA_NOW, 0, "s account, u quota octets (0: none), u used octets")                                    \
+    X(ACCOUNT_CHANGED, 0, "s account: suspended, removed or new password: end its sessions")                 \
+    /* parents -> authd */                                                                                   \
+    X(USAGE, 0,                                                                                              \
+        "s account, u octets added, u octets removed, u messages added, u messages removed; durable "        \
+        "already")                                                                                           \
+    X(USAGE_SET, 0, "s account, u octets, u messages: counted anew")                                         \
+    X(EXPAND, 0, "s transaction, s authenticated account or empty, s reverse-path, u n, n times: s address") \
+    /* authd -> smtpd.parent */                                                                              \
+    X(EXPANDED, 0,                                                                                           \
+        "s transaction, e code, u n, n times: s account, s path, b usage known, e code of this recipient")   \
+    /* front -> parent */                                                                                    \
+    X(SESSION_OPEN, 0, "u session, s sid, s client ip, u listener")                                          \
+    X(SESSION_CLOSED, 0, "u session")                                                                        \
+    X(SESSION_TAKE, 1,                                                                                       \
+        "u session, s ticket, s tag, s input left over, s tls text; fd: the client or a relay socket")       \
+    X(MAIL, 1,                                                                                               \
+        "u session, s transaction, s reverse-path, s helo, s tls text, b esmtp, b utf8, u size, u n, n: s "  \
+        "rcpt; fd: text")                                                                                    \
+    /* parent -> front */                                                                                    \
+    X(SESSION_REFUSED, 0, "u session, e code")                                                               \
+    X(SESSION_TAKEN, 0, "u session")                                                                         \
+    X(SESSION_KILL, 0, "u session: end it (account suspended, kicked)")                                      \
+    X(MAIL_DONE, 0, "u session, e code, s transaction")                                                      \
+    /* parent -> spawner -> parent */                                                                        \
+    X(SPAWN, 1, "u worker, s account, s path; fd: the worker's channel")                                     \
+    X(WORKER_GONE, 0, "u worker, u wait status")                                                             \
+    /* parent <-> worker */                                                                                  \
+    X(WORKER_SESSION, 1,                                                                                     \
+        "u session id of the parent, s sid, s tag, s client ip, s tls text, s input left over; fd")          \
+    X(WORKER_SESSION_END, 0, "u session id of the parent")                                                   \
+    X(WORKER_KILL, 0, "u session id of the parent, e code: say BYE and end")                                 \
+    X(WORKER_QUOTA, 0, "u quota octets (0: none), u used")                                                   \
+    X(WORKER_USAGE, 0, "u octets added, u removed, u messages added, u removed")                             \
+    X(WORKER_WATCH, 0, "s disk name of a mailbox, b on")                                                     \
+    X(WORKER_CHANGED, 0, "s disk name of a mailbox that changed on disk; empty list item: all, b new only")  \
+    /* smtpd.parent <-> deliver; COUNT: authd too */                                                         \
+    X(DELIVER, 1,                                                                                            \
+        "s transaction, b replay, u seconds, u size, s trace fields (see smtpd/deliver.h), u n, n: s path, " \
+        "u number; fd: text")                                                                                \
+    X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")       \
+    X(COUNT, 0, "s account, s path")                                                                         \
+    X(COUNTED, 0, "s account, e code, u octets, u messages")
 
 enum ipc_type {
 #define X(name, fds, fields) IPC_##name,
@@ -133,23 +145,25 @@ typedef bool ipc_handler(void *ctx, struct ipc *ch, struct ipc_in *in);
 typedef void ipc_closed(void *ctx, struct ipc *ch);
 
 /* fd is taken over. `name` is for the log ("imapd.front.1"). */
-struct ipc *ipc_new(struct event_base *base, int fd, const char *name, ipc_handler *handler, ipc_closed *closed,
-    void *ctx);
+struct ipc *ipc_new(
+    struct event_base *base, int fd, const char *name, ipc_handler *handler, ipc_closed *closed, void *ctx);
 /* No callback comes any more. Safe inside the handler. */
 void ipc_free(struct ipc *ch);
 const char *ipc_name(const struct ipc *ch);
-/* Sends or queues; the out is emptied. A backlog above 4 MiB closes the channel. NULL ch: dropped, fds closed. */
+/* Sends or queues; the out is emptied. A backlog above 4 MiB closes the channel. NULL ch: dropped, fds
+ * closed. */
 void ipc_send(struct ipc *ch, struct ipc_out *out);
 /* Handles what already waits in the socket now, before anything else (tickets before takes). */
 void ipc_drain(struct ipc *ch);
 /*
- * Who is at the other end of a control socket (SO_PEERCRED, SO_PEERGROUPS): root, our own uid, or a member of the group
- * that may administer ((gid_t)-1: there is none).
+ * Who is at the other end of a control socket (SO_PEERCRED, SO_PEERGROUPS): root, our own uid, or a member of
+ * the group that may administer ((gid_t)-1: there is none).
  */
 bool ipc_peer_is_admin(int fd, gid_t admin_group);
 
 /* --- blocking (deliver, spawner, the postamt command, start of a role) --- */
-/* 1 a message, 0 end of file, -1 error or malformed (errno EBADMSG). `store` holds the octets `in` points into. */
+/* 1 a message, 0 end of file, -1 error or malformed (errno EBADMSG). `store` holds the octets `in` points
+ * into. */
 int ipc_recv(int fd, struct buf *store, struct ipc_in *in);
 int ipc_send_now(int fd, struct ipc_out *out);
 /* Closes fds of a message that nobody took. */

@@ -56,7 +56,8 @@ const struct log_event_row *log_event_row(enum log_event event)
     return &rows[event];
 }
 
-/* The one writer of values: printable text stays, all else becomes \xNN; blanks or quotes put the value in quotes. */
+/* The one writer of values: printable text stays, all else becomes \xNN; blanks or quotes put the value in
+ * quotes. */
 static void add_value(struct buf *line, struct slice v)
 {
     bool cut = v.n > VALUE_MAX, quote = v.n == 0;

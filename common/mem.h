@@ -1,9 +1,9 @@
 /*
  * mem: heap memory that is there or the process ends.
  *
- * Input never decides how much is asked for: buffers and arenas have caps, and what exceeds a cap is an error of
- * the peer that reports as one. When the machine itself has no memory left the role aborts and is started anew
- * (doc/ARCHITECTURE, "our bug aborts, their input never does").
+ * Input never decides how much is asked for: buffers and arenas have caps, and what exceeds a cap is an error
+ * of the peer that reports as one. When the machine itself has no memory left the role aborts and is started
+ * anew (doc/ARCHITECTURE, "our bug aborts, their input never does").
  */
 #ifndef COMMON_MEM_H
 #define COMMON_MEM_H

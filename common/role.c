@@ -65,8 +65,8 @@ static bool take_config(struct role *r, struct ipc_in *in)
     free(file);
     if (!s) /* postamtd checked it before: it keeps the old one */
         return false;
-    /* Running sessions keep the settings they began with: an old object stays for the life of the process. A reload is
-     * an act of the admin, an object a few KiB. */
+    /* Running sessions keep the settings they began with: an old object stays for the life of the process. A
+     * reload is an act of the admin, an object a few KiB. */
     r->settings = s;
     if (log_level_parse(slice_str(s->log_level), &level))
         log_set_level(level);
@@ -292,7 +292,8 @@ static int drop_to(enum role_user user, struct err *e)
         return 0;
     pw = getpwnam(name);
     if (!pw)
-        return err_set(e, ERR_CONFIG, "user %s does not exist: run `postamt setup`, or adduser --system --group %s", name, name);
+        return err_set(e, ERR_CONFIG,
+            "user %s does not exist: run `postamt setup`, or adduser --system --group %s", name, name);
     /* the supplementary groups in /etc/group say what queue and mail share */
     if (initgroups(name, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
         setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)

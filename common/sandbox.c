@@ -25,7 +25,7 @@
 #define LL_TRUNCATE (1ULL << 14)  /* ABI 3 */
 #define LL_IOCTL_DEV (1ULL << 15) /* ABI 5 */
 #define LL_ABI2 ((1ULL << 14) - 1)
-#define LL_NET_ALL 3ULL /* ABI 4: bind and connect of TCP */
+#define LL_NET_ALL 3ULL   /* ABI 4: bind and connect of TCP */
 #define LL_SCOPE_ALL 3ULL /* ABI 6: abstract sockets and signals */
 
 struct landlock_attr {
@@ -33,53 +33,81 @@ struct landlock_attr {
 };
 
 #define LL_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define LL_MAKE                                                                                                        \
-    (LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
-        LANDLOCK_ACCESS_FS_REMOVE_DIR)
+#define LL_MAKE                                                                                              \
+    (LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER |                  \
+        LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR)
 #define LL_ALL (LL_READ | LL_MAKE | LANDLOCK_ACCESS_FS_WRITE_FILE | LL_TRUNCATE)
 /* What a worker may do below its mail: everything but writing into a file. */
 #define LL_MAIL (LL_READ | LL_MAKE)
 /* What deliver may do there: add, not read, not remove. */
-#define LL_ADD                                                                                                         \
-    (LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER)
+#define LL_ADD                                                                                               \
+    (LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |               \
+        LANDLOCK_ACCESS_FS_REFER)
 
 struct sandbox_row {
     const char *name;
-    unsigned calls;                                   /* groups of sandbox_calls.h */
-    uint64_t mail, state, spool, auth;                /* Landlock rights below the folders */
-    bool urandom;                                     /* libsasl2 opens /dev/urandom for SCRAM's nonces */
-    bool front;                                       /* limits follow settings.connections */
-    unsigned nofile;                                  /* RLIMIT_NOFILE; 0: as inherited */
-    uint64_t data;                                    /* RLIMIT_DATA; 0: as inherited */
+    unsigned calls;                    /* groups of sandbox_calls.h */
+    uint64_t mail, state, spool, auth; /* Landlock rights below the folders */
+    bool urandom;                      /* libsasl2 opens /dev/urandom for SCRAM's nonces */
+    bool front;                        /* limits follow settings.connections */
+    unsigned nofile;                   /* RLIMIT_NOFILE; 0: as inherited */
+    uint64_t data;                     /* RLIMIT_DATA; 0: as inherited */
 };
 
 #define MIB ((uint64_t)1 << 20)
 
 /* The table. */
 static const struct sandbox_row rows[SANDBOX_COUNT] = {
-    [ROLE_AUTHD] = {.name = "authd", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
-        .auth = LL_ALL, .urandom = true, .nofile = 1024},
-    [ROLE_SMTPD_PARENT] = {.name = "smtpd.parent", .calls = CALLS_BASE, .nofile = 4096},
-    [ROLE_SMTPD_FRONT] = {.name = "smtpd.front", .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD, .front = true},
-    [ROLE_SMTPD_DELIVER] = {.name = "smtpd.deliver", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_ADD, .spool = LL_ALL,
+    [ROLE_AUTHD] = {.name = "authd",
+        .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS,
+        .auth = LL_ALL,
+        .urandom = true,
         .nofile = 1024},
-    [ROLE_IMAPD_PARENT] = {.name = "imapd.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH,
+    [ROLE_SMTPD_PARENT] = {.name = "smtpd.parent", .calls = CALLS_BASE, .nofile = 4096},
+    [ROLE_SMTPD_FRONT] = {.name = "smtpd.front",
+        .calls = CALLS_BASE | CALLS_ACCEPT | CALLS_MEMFD,
+        .front = true},
+    [ROLE_SMTPD_DELIVER] = {.name = "smtpd.deliver",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE,
+        .mail = LL_ADD,
+        .spool = LL_ALL,
+        .nofile = 1024},
+    [ROLE_IMAPD_PARENT] = {.name = "imapd.parent",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH,
         .mail = LANDLOCK_ACCESS_FS_READ_DIR},
     [ROLE_IMAPD_FRONT] = {.name = "imapd.front", .calls = CALLS_BASE | CALLS_ACCEPT, .front = true},
-    /* Landlock's layers intersect: the spawner holds what its workers may get, for all users; each worker narrows it. */
-    [ROLE_IMAPD_SPAWNER] = {.name = "imapd.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
-        .state = LL_ALL, .nofile = 65536},
-    [ROLE_POP3D_PARENT] = {.name = "pop3d.parent", .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH, .mail = LANDLOCK_ACCESS_FS_READ_DIR},
+    /* Landlock's layers intersect: the spawner holds what its workers may get, for all users; each worker
+       narrows it. */
+    [ROLE_IMAPD_SPAWNER] = {.name = "imapd.spawner",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN,
+        .mail = LL_MAIL,
+        .state = LL_ALL,
+        .nofile = 65536},
+    [ROLE_POP3D_PARENT] = {.name = "pop3d.parent",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WATCH,
+        .mail = LANDLOCK_ACCESS_FS_READ_DIR},
     [ROLE_POP3D_FRONT] = {.name = "pop3d.front", .calls = CALLS_BASE | CALLS_ACCEPT, .front = true},
-    [ROLE_POP3D_SPAWNER] = {.name = "pop3d.spawner", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN, .mail = LL_MAIL,
-        .state = LL_ALL, .nofile = 65536},
-    [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
-        .nofile = 1024, .data = 256 * MIB},
-    [SANDBOX_POP3D_WORKER] = {.name = "pop3d.worker", .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE, .mail = LL_MAIL, .state = LL_ALL,
-        .nofile = 1024, .data = 256 * MIB},
+    [ROLE_POP3D_SPAWNER] = {.name = "pop3d.spawner",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE | CALLS_SPAWN,
+        .mail = LL_MAIL,
+        .state = LL_ALL,
+        .nofile = 65536},
+    [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE,
+        .mail = LL_MAIL,
+        .state = LL_ALL,
+        .nofile = 1024,
+        .data = 256 * MIB},
+    [SANDBOX_POP3D_WORKER] = {.name = "pop3d.worker",
+        .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE,
+        .mail = LL_MAIL,
+        .state = LL_ALL,
+        .nofile = 1024,
+        .data = 256 * MIB},
 };
 
-static const char no_landlock[] = "the kernel has no Landlock: boot a kernel with it, or set sandbox = \"optional\"";
+static const char no_landlock[] =
+    "the kernel has no Landlock: boot a kernel with it, or set sandbox = \"optional\"";
 
 const char *sandbox_name(unsigned id)
 {
@@ -89,7 +117,8 @@ const char *sandbox_name(unsigned id)
 #ifdef WITH_SANITIZERS
 /*
  * A fenced process can neither read its own program nor start the one that turns addresses into lines
- * (tests/lib/instance.py does that), nor be traced by the leak checker. The report goes to stderr, which is postamtd's.
+ * (tests/lib/instance.py does that), nor be traced by the leak checker. The report goes to stderr, which is
+ * postamtd's.
  */
 const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
@@ -263,7 +292,8 @@ struct sandbox_filter *sandbox_filter_new(unsigned id, struct err *e)
     if (!ctx || sandbox_calls_add(ctx, rows[id].calls) < 0)
         goto fail;
     fd = memfd_create("filter", MFD_CLOEXEC);
-    if (fd < 0 || seccomp_export_bpf(ctx, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0 || fs_read_all(fd, &code, 1 << 20) < 0)
+    if (fd < 0 || seccomp_export_bpf(ctx, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
+        fs_read_all(fd, &code, 1 << 20) < 0)
         goto fail;
     f = mem_alloc(sizeof *f);
     f->prog.len = (unsigned short)(code.n / 8);
@@ -313,7 +343,8 @@ int sandbox_check(const struct settings *s, struct err *e)
         return err_set(e, ERR_CONFIG, "%s", no_landlock);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < front_files(s))
         return err_set(e, ERR_CONFIG,
-            "limits.connections = %u needs %llu open files and only %llu are allowed: lower it, or raise LimitNOFILE",
+            "limits.connections = %u needs %llu open files and only %llu are allowed: lower it, or raise "
+            "LimitNOFILE",
             s->connections, (unsigned long long)front_files(s), (unsigned long long)limit.rlim_max);
     return 0;
 }
@@ -348,7 +379,8 @@ static bool has_landlock(const struct settings *s, struct buf *lacks, struct err
     if (sandbox_landlock_abi() >= 2)
         return true;
     if (strcmp(s->sandbox, "optional") == 0)
-        buf_add_str(lacks, "the kernel has no Landlock (5.19 or later with lsm=landlock): folders are not fenced");
+        buf_add_str(
+            lacks, "the kernel has no Landlock (5.19 or later with lsm=landlock): folders are not fenced");
     else
         err_set(e, ERR_CONFIG, "%s", no_landlock);
     return false;
@@ -368,7 +400,8 @@ int sandbox_enter(unsigned id, const struct settings *settings, struct buf *lack
     }
     if (!landlock && !lacks->n)
         goto out;
-    if (sandbox_basics(e) < 0 || limits_apply(row, settings, e) < 0 || (landlock && landlock_role(row, settings, e) < 0))
+    if (sandbox_basics(e) < 0 || limits_apply(row, settings, e) < 0 ||
+        (landlock && landlock_role(row, settings, e) < 0))
         goto out;
     rc = f ? filter_apply(f, e) : 0;
 out:
@@ -376,7 +409,8 @@ out:
     return rc;
 }
 
-int sandbox_enter_worker(unsigned id, int mail_dir, int state_dir, const struct sandbox_filter *f, struct err *e)
+int sandbox_enter_worker(
+    unsigned id, int mail_dir, int state_dir, const struct sandbox_filter *f, struct err *e)
 {
     const struct sandbox_row *row = &rows[id];
     uint64_t handled;

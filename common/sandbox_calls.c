@@ -20,37 +20,40 @@ struct call_group {
 static const struct call_group groups[] = {
     {CALLS_BASE,
         {SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close), SCMP_SYS(fstat),
-            SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
-            SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-            SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
-            SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrandom), SCMP_SYS(exit),
-            SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
-            SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2),
-            SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(getsockopt),
-            SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(pipe2),
-            SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(getrusage),
-            SCMP_SYS(sysinfo) /* glibc's qsort asks for the memory's size */, SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
+            SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+            SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
+            SCMP_SYS(rt_sigreturn), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday),
+            SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(getpid), SCMP_SYS(gettid),
+            SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrandom),
+            SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(epoll_wait),
+            SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll),
+            SCMP_SYS(ppoll), SCMP_SYS(eventfd2), SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto),
+            SCMP_SYS(recvfrom), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
+            SCMP_SYS(getpeername), SCMP_SYS(shutdown), SCMP_SYS(pipe2), SCMP_SYS(sched_yield), SCMP_SYS(rseq),
+            SCMP_SYS(set_robust_list), SCMP_SYS(getrusage),
+            SCMP_SYS(sysinfo) /* glibc's qsort asks for the memory's size */, SCMP_SYS(dup), SCMP_SYS(dup2),
+            SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
     {CALLS_ACCEPT, {SCMP_SYS(accept4)}},
-    {CALLS_READ,
-        {SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(statx), SCMP_SYS(flock), SCMP_SYS(fstatfs),
-            SCMP_SYS(faccessat), SCMP_SYS(faccessat2)}},
+    {CALLS_READ, {SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(getdents64), SCMP_SYS(statx), SCMP_SYS(flock),
+                     SCMP_SYS(fstatfs), SCMP_SYS(faccessat), SCMP_SYS(faccessat2)}},
     {CALLS_WRITE,
-        {SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(linkat), SCMP_SYS(renameat),
-            SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
-            SCMP_SYS(copy_file_range), SCMP_SYS(sendfile)}},
-    {CALLS_KV,
-        {SCMP_SYS(rename), SCMP_SYS(unlink), SCMP_SYS(mkdir), SCMP_SYS(access), SCMP_SYS(stat), SCMP_SYS(lstat),
-            SCMP_SYS(open), SCMP_SYS(readlink), SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(getcwd), SCMP_SYS(umask), SCMP_SYS(fadvise64)}},
-    {CALLS_THREADS, {SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(membarrier)}},
-    {CALLS_SPAWN,
-        {SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule),
-            SCMP_SYS(landlock_restrict_self), SCMP_SYS(seccomp), SCMP_SYS(setrlimit), SCMP_SYS(getrlimit), SCMP_SYS(getppid), SCMP_SYS(close_range)}},
+        {SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(linkat),
+            SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat),
+            SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(copy_file_range), SCMP_SYS(sendfile)}},
+    {CALLS_KV, {SCMP_SYS(rename), SCMP_SYS(unlink), SCMP_SYS(mkdir), SCMP_SYS(access), SCMP_SYS(stat),
+                   SCMP_SYS(lstat), SCMP_SYS(open), SCMP_SYS(readlink), SCMP_SYS(select), SCMP_SYS(pselect6),
+                   SCMP_SYS(getcwd), SCMP_SYS(umask), SCMP_SYS(fadvise64)}},
+    {CALLS_THREADS, {SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler),
+                        SCMP_SYS(membarrier)}},
+    {CALLS_SPAWN, {SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(landlock_create_ruleset),
+                      SCMP_SYS(landlock_add_rule), SCMP_SYS(landlock_restrict_self), SCMP_SYS(seccomp),
+                      SCMP_SYS(setrlimit), SCMP_SYS(getrlimit), SCMP_SYS(getppid), SCMP_SYS(close_range)}},
     {CALLS_MEMFD, {SCMP_SYS(memfd_create), SCMP_SYS(pwrite64), SCMP_SYS(ftruncate)}},
     {CALLS_WATCH, {SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch), SCMP_SYS(inotify_init1)}},
 };
 
-/* Allows a call when its argument `index`, masked, has the value. (libseccomp's SCMP_A0 .. leave a field of the struct
- * unsaid, which clang warns of.) */
+/* Allows a call when its argument `index`, masked, has the value. (libseccomp's SCMP_A0 .. leave a field of
+ * the struct unsaid, which clang warns of.) */
 static bool allow_masked(scmp_filter_ctx ctx, int call, unsigned index, uint64_t mask, uint64_t value)
 {
     struct scmp_arg_cmp test = {.arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
@@ -68,9 +71,11 @@ static bool allow_equal(scmp_filter_ctx ctx, int call, unsigned index, uint64_t 
 /* Calls whose arguments decide. */
 static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
 {
-    static const int fcntls[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS};
+    static const int fcntls[] = {
+        F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS};
     static const int prctls[] = {PR_SET_NAME, PR_GET_DUMPABLE, PR_SET_VMA};
-    static const int spawn_prctls[] = {PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP};
+    static const int spawn_prctls[] = {
+        PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP};
 
     /* no memory becomes executable after the start */
     if (!allow_masked(ctx, SCMP_SYS(mmap), 2, PROT_EXEC, 0) ||
@@ -92,10 +97,12 @@ static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
         if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) != 0)
             return -1;
     }
-    if ((wanted & CALLS_THREADS) && !allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM))
+    if ((wanted & CALLS_THREADS) &&
+        !allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM))
         return -1;
     if (wanted & CALLS_SPAWN) {
-        if (!allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_VM, 0))
+        if (!allow_masked(ctx, SCMP_SYS(clone), 0,
+                CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_VM, 0))
             return -1;
         for (size_t i = 0; i < sizeof spawn_prctls / sizeof *spawn_prctls; i++)
             if (!allow_equal(ctx, SCMP_SYS(prctl), 0, (uint64_t)spawn_prctls[i]))

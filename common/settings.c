@@ -64,8 +64,8 @@ static void set_value(struct settings_walk *w, size_t row, void *base, const con
 }
 
 /* Settings of one group into base. Groups nest as deep as names have dots: two. */
-static void walk_group(
-    struct settings_walk *w, const config_setting_t *group, struct slice prefix, enum settings_scope scope, void *base)
+static void walk_group(struct settings_walk *w, const config_setting_t *group, struct slice prefix,
+    enum settings_scope scope, void *base)
 {
     int n = config_setting_length(group);
 

@@ -60,7 +60,8 @@ ssize_t slice_find_nocase(struct slice s, struct slice needle);
 
 /*
  * Splits at the first sep: *head = what stands before it, *rest = what follows. Without sep *head is all and
- * *rest is empty. False when *rest was empty on entry (then *head is empty too): `while (slice_cut(..))` walks.
+ * *rest is empty. False when *rest was empty on entry (then *head is empty too): `while (slice_cut(..))`
+ * walks.
  */
 bool slice_cut(struct slice *rest, char sep, struct slice *head);
 

@@ -1,15 +1,17 @@
 /*
  * stream: one connected socket as lines, octets and literals; TLS, time and back-pressure are inside.
  *
- * On libevent's loop, one thread, non-blocking. Reads go into one scratch buffer of 64 KiB shared by all streams of
- * the process; what a callback does not consume is kept in the stream's own buffer, so an idle stream holds none.
- * Output appended to stream_out() leaves with stream_flush() or at the latest when the callback returns.
+ * On libevent's loop, one thread, non-blocking. Reads go into one scratch buffer of 64 KiB shared by all
+ * streams of the process; what a callback does not consume is kept in the stream's own buffer, so an idle
+ * stream holds none. Output appended to stream_out() leaves with stream_flush() or at the latest when the
+ * callback returns.
  *
- * Callbacks may call anything, stream_free of the same stream too. `input` is called again while there is input and
- * it made progress (consumed something); it must consume or raise its limit or end the stream: input beyond
- * `input_max` unconsumed octets stops reading until the owner consumes (stream_consume) or calls stream_resume.
- * While more than STREAM_OUT_HIGH waits to be written, `input` is not called and nothing is read (security.md I11).
- * No callback is called from inside a function of this header: what it finds is told from the loop's next turn.
+ * Callbacks may call anything, stream_free of the same stream too. `input` is called again while there is
+ * input and it made progress (consumed something); it must consume or raise its limit or end the stream:
+ * input beyond `input_max` unconsumed octets stops reading until the owner consumes (stream_consume) or calls
+ * stream_resume. While more than STREAM_OUT_HIGH waits to be written, `input` is not called and nothing is
+ * read (security.md I11). No callback is called from inside a function of this header: what it finds is told
+ * from the loop's next turn.
  *
  *     static void on_input(void *ctx, struct stream *s) {
  *         struct slice line;
@@ -34,7 +36,8 @@ enum stream_end {
 };
 
 #define STREAM_STALL_SECONDS 60
-#define STREAM_OUT_HIGH ((size_t)256 * 1024) /* above it the owner should stop producing: stream_is_backed_up */
+#define STREAM_OUT_HIGH                                                                                      \
+    ((size_t)256 * 1024) /* above it the owner should stop producing: stream_is_backed_up */
 
 struct stream_ops {
     void (*input)(void *ctx, struct stream *s);
@@ -51,7 +54,8 @@ struct stream *stream_new(struct event_base *base, int fd, const struct stream_o
 void stream_set_ops(struct stream *s, const struct stream_ops *ops, void *ctx);
 /* Closes at once; with TLS a close_notify is tried. Safe inside callbacks. */
 void stream_free(struct stream *s);
-/* Writes what waits, then close_notify and close, then frees itself; no callback comes any more. At most 10 s. */
+/* Writes what waits, then close_notify and close, then frees itself; no callback comes any more. At most 10
+ * s. */
 void stream_close_after_flush(struct stream *s);
 
 /* --- input --- */
@@ -60,7 +64,8 @@ struct slice stream_input(struct stream *s);
 void stream_consume(struct stream *s, size_t n);
 /* Unconsumed octets allowed (default 64 KiB). */
 void stream_set_input_max(struct stream *s, size_t n);
-/* Stop and start reading (a command runs; back-pressure). Resuming delivers input that waits, from the loop. */
+/* Stop and start reading (a command runs; back-pressure). Resuming delivers input that waits, from the loop.
+ */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 /* Puts octets in front of what comes (input the front had read already). */
@@ -68,8 +73,8 @@ void stream_unread(struct stream *s, struct slice octets);
 
 enum stream_line { STREAM_MORE, STREAM_LINE, STREAM_LINE_LONG };
 /*
- * The next line without its CRLF or LF (and without the CR of CRLF), consumed; valid until the next call. `max`
- * octets with line end: a longer one is discarded up to its LF, in pieces, and then reported once as
+ * The next line without its CRLF or LF (and without the CR of CRLF), consumed; valid until the next call.
+ * `max` octets with line end: a longer one is discarded up to its LF, in pieces, and then reported once as
  * STREAM_LINE_LONG. A line that holds a bare CR in the middle is returned as it is.
  */
 enum stream_line stream_line(struct stream *s, size_t max, struct slice *line);
@@ -78,7 +83,8 @@ enum stream_line stream_line(struct stream *s, size_t max, struct slice *line);
 /* Append here; cap is generous (64 MiB): producers heed stream_is_backed_up. */
 struct buf *stream_out(struct stream *s);
 void stream_flush(struct stream *s);
-/* Writes what waits and then this, straight from the slice where the socket takes it (no copy); the rest is copied. */
+/* Writes what waits and then this, straight from the slice where the socket takes it (no copy); the rest is
+ * copied. */
 void stream_write(struct stream *s, struct slice octets);
 size_t stream_pending(const struct stream *s);
 bool stream_is_backed_up(const struct stream *s);
@@ -86,9 +92,10 @@ void stream_when_drained(struct stream *s);
 
 /* --- TLS --- */
 /*
- * Server side. Input that waits at this moment is an error (STREAM_ERROR, "input before TLS"; nothing is answered): S04.
- * With starttls the output that waits goes out in clear first; all other output waits for the handshake. Handshake
- * deadline 10 s. alpn: "imap", "pop3", "smtp"; static text. A role with TLS ignores SIGPIPE.
+ * Server side. Input that waits at this moment is an error (STREAM_ERROR, "input before TLS"; nothing is
+ * answered): S04. With starttls the output that waits goes out in clear first; all other output waits for the
+ * handshake. Handshake deadline 10 s. alpn: "imap", "pop3", "smtp"; static text. A role with TLS ignores
+ * SIGPIPE.
  */
 void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alpn, bool starttls);
 bool stream_is_tls(const struct stream *s);
@@ -104,15 +111,15 @@ void stream_deadline(struct stream *s, unsigned milliseconds);
 void stream_min_rate(struct stream *s, unsigned octets_per_second);
 
 /*
- * Gives the socket away (plain streams only): the fd, unread input in *left, pending output must be 0. The stream is
- * freed. -1 when it has TLS or output waits.
+ * Gives the socket away (plain streams only): the fd, unread input in *left, pending output must be 0. The
+ * stream is freed. -1 when it has TLS or output waits.
  */
 int stream_detach(struct stream *s, struct buf *left);
 
 /*
- * Connects two streams for good: what comes from one goes to the other, 64 KiB at a time, at most 256 KiB waiting.
- * EOF of b (the worker): the rest is written to a, then both end. EOF of a ends reading only: b's write side is shut.
- * `ended` of ops is called once when both are closed and freed.
+ * Connects two streams for good: what comes from one goes to the other, 64 KiB at a time, at most 256 KiB
+ * waiting. EOF of b (the worker): the rest is written to a, then both end. EOF of a ends reading only: b's
+ * write side is shut. `ended` of ops is called once when both are closed and freed.
  */
 void stream_relay(struct stream *a, struct stream *b, void (*ended)(void *ctx), void *ctx);
 

@@ -5,13 +5,13 @@
 const struct role_row role_rows[ROLE_COUNT] = {
 #define NO_CERTIFICATES false
 #define CERTIFICATES true
-#define X(id, name_, program_, uid_, tls_, many_)                                                                      \
-    [ROLE_##id] = {                                                                                                    \
-        .name = name_,                                                                                                 \
-        .program = program_,                                                                                           \
-        .user = ROLE_USER_##uid_,                                                                                      \
-        .certificates = tls_,                                                                                          \
-        .many = ROLE_##many_,                                                                                          \
+#define X(id, name_, program_, uid_, tls_, many_)                                                            \
+    [ROLE_##id] = {                                                                                          \
+        .name = name_,                                                                                       \
+        .program = program_,                                                                                 \
+        .user = ROLE_USER_##uid_,                                                                            \
+        .certificates = tls_,                                                                                \
+        .many = ROLE_##many_,                                                                                \
     },
     ROLE_TABLE(X)
 #undef X

@@ -7,31 +7,31 @@
 #include "common/slice.h"
 
 /* name, program, uid kind, tls blob, one per (see enum role_many) */
-#define ROLE_TABLE(X)                                                                                                  \
-    X(AUTHD, "authd", "authd", AUTH, NO_CERTIFICATES, ONE)                                                             \
-    X(SMTPD_PARENT, "smtpd.parent", "smtpd", MAIL, NO_CERTIFICATES, ONE)                                               \
-    X(SMTPD_FRONT, "smtpd.front", "smtpd", NET, CERTIFICATES, FRONTS)                                                  \
-    X(SMTPD_DELIVER, "smtpd.deliver", "smtpd", MAIL, NO_CERTIFICATES, DELIVERS)                                        \
-    X(IMAPD_PARENT, "imapd.parent", "imapd", MAIL, NO_CERTIFICATES, ONE)                                               \
-    X(IMAPD_FRONT, "imapd.front", "imapd", NET, CERTIFICATES, FRONTS)                                                  \
-    X(IMAPD_SPAWNER, "imapd.spawner", "imapd", MAIL, NO_CERTIFICATES, ONE)                                             \
-    X(POP3D_PARENT, "pop3d.parent", "pop3d", MAIL, NO_CERTIFICATES, ONE)                                               \
-    X(POP3D_FRONT, "pop3d.front", "pop3d", NET, CERTIFICATES, FRONTS)                                                  \
+#define ROLE_TABLE(X)                                                                                        \
+    X(AUTHD, "authd", "authd", AUTH, NO_CERTIFICATES, ONE)                                                   \
+    X(SMTPD_PARENT, "smtpd.parent", "smtpd", MAIL, NO_CERTIFICATES, ONE)                                     \
+    X(SMTPD_FRONT, "smtpd.front", "smtpd", NET, CERTIFICATES, FRONTS)                                        \
+    X(SMTPD_DELIVER, "smtpd.deliver", "smtpd", MAIL, NO_CERTIFICATES, DELIVERS)                              \
+    X(IMAPD_PARENT, "imapd.parent", "imapd", MAIL, NO_CERTIFICATES, ONE)                                     \
+    X(IMAPD_FRONT, "imapd.front", "imapd", NET, CERTIFICATES, FRONTS)                                        \
+    X(IMAPD_SPAWNER, "imapd.spawner", "imapd", MAIL, NO_CERTIFICATES, ONE)                                   \
+    X(POP3D_PARENT, "pop3d.parent", "pop3d", MAIL, NO_CERTIFICATES, ONE)                                     \
+    X(POP3D_FRONT, "pop3d.front", "pop3d", NET, CERTIFICATES, FRONTS)                                        \
     X(POP3D_SPAWNER, "pop3d.spawner", "pop3d", MAIL, NO_CERTIFICATES, ONE)
 
 /* Pairs that get a channel. Workers are not in it: a worker knows its parent only. */
-#define WIRE_TABLE(X)                                                                                                  \
-    X(SMTPD_FRONT, AUTHD)                                                                                              \
-    X(SMTPD_FRONT, SMTPD_PARENT)                                                                                       \
-    X(SMTPD_PARENT, AUTHD)                                                                                             \
-    X(SMTPD_PARENT, SMTPD_DELIVER)                                                                                     \
-    X(IMAPD_FRONT, AUTHD)                                                                                              \
-    X(IMAPD_FRONT, IMAPD_PARENT)                                                                                       \
-    X(IMAPD_PARENT, AUTHD)                                                                                             \
-    X(IMAPD_PARENT, IMAPD_SPAWNER)                                                                                     \
-    X(POP3D_FRONT, AUTHD)                                                                                              \
-    X(POP3D_FRONT, POP3D_PARENT)                                                                                       \
-    X(POP3D_PARENT, AUTHD)                                                                                             \
+#define WIRE_TABLE(X)                                                                                        \
+    X(SMTPD_FRONT, AUTHD)                                                                                    \
+    X(SMTPD_FRONT, SMTPD_PARENT)                                                                             \
+    X(SMTPD_PARENT, AUTHD)                                                                                   \
+    X(SMTPD_PARENT, SMTPD_DELIVER)                                                                           \
+    X(IMAPD_FRONT, AUTHD)                                                                                    \
+    X(IMAPD_FRONT, IMAPD_PARENT)                                                                             \
+    X(IMAPD_PARENT, AUTHD)                                                                                   \
+    X(IMAPD_PARENT, IMAPD_SPAWNER)                                                                           \
+    X(POP3D_FRONT, AUTHD)                                                                                    \
+    X(POP3D_FRONT, POP3D_PARENT)                                                                             \
+    X(POP3D_PARENT, AUTHD)                                                                                   \
     X(POP3D_PARENT, POP3D_SPAWNER)
 
 enum role_id {

@@ -71,8 +71,8 @@ void imap_session_free(struct imap_session *s);
 const char *imap_read_head(struct imap_cmd *c, struct slice text);
 
 /*
- * Thunderbird overlooks an EXISTS that comes while it downloads (RFC 9051 5.2 wants it there) and then goes idle without
- * fetching: new mail would stay unseen. At the start of IDLE the number is said once more.
+ * Thunderbird overlooks an EXISTS that comes while it downloads (RFC 9051 5.2 wants it there) and then goes
+ * idle without fetching: new mail would stay unseen. At the start of IDLE the number is said once more.
  */
 void imap_repeat_exists(struct imap_session *s);
 /* IDLE is on: changes go out at once. */

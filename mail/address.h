@@ -1,9 +1,9 @@
 /*
  * address: mailboxes as SMTP writes them (RFC 5321 4.1.2, RFC 6531 3.3). Pure functions over slices.
  *
- * One forward parser; it takes the route of a source-routed path off (RFC 5321 appendix C) and returns what is
- * left. Slices of the result point into the input, but for a quoted local part that needed unquoting, which is
- * copied into the arena.
+ * One forward parser; it takes the route of a source-routed path off (RFC 5321 appendix C) and returns what
+ * is left. Slices of the result point into the input, but for a quoted local part that needed unquoting,
+ * which is copied into the arena.
  */
 #ifndef MAIL_ADDRESS_H
 #define MAIL_ADDRESS_H
@@ -24,19 +24,20 @@ struct address {
 
 enum address_error {
     ADDRESS_OK,
-    ADDRESS_SYNTAX,       /* 501 5.1.3 / 5.1.7 */
-    ADDRESS_LOCAL_LONG,   /* local part above 64 octets */
-    ADDRESS_DOMAIN_LONG,  /* domain above 255, or a label above 63 octets */
-    ADDRESS_BAD_UTF8,     /* octets >= 0x80 that are not UTF-8 */
+    ADDRESS_SYNTAX,      /* 501 5.1.3 / 5.1.7 */
+    ADDRESS_LOCAL_LONG,  /* local part above 64 octets */
+    ADDRESS_DOMAIN_LONG, /* domain above 255, or a label above 63 octets */
+    ADDRESS_BAD_UTF8,    /* octets >= 0x80 that are not UTF-8 */
 };
 
 /*
- * A Path at the start of *in: "<a@b>", "<>" (allow_null), "<@relay:a@b>", "<postmaster>" (allow_postmaster, any
- * case). Blanks before '<' are skipped (Outlook). On ADDRESS_OK *in starts behind '>'. The empty local part
+ * A Path at the start of *in: "<a@b>", "<>" (allow_null), "<@relay:a@b>", "<postmaster>" (allow_postmaster,
+ * any case). Blanks before '<' are skipped (Outlook). On ADDRESS_OK *in starts behind '>'. The empty local
+ * part
  * `""@d` is refused. An address literal is checked for its form (IPv4, IPv6:, General).
  */
-enum address_error address_parse_path(struct slice *in, bool allow_null, bool allow_postmaster, struct arena *arena,
-    struct address *out);
+enum address_error address_parse_path(
+    struct slice *in, bool allow_null, bool allow_postmaster, struct arena *arena, struct address *out);
 
 /* A bare addr-spec (Mailbox of RFC 5321), all of s: for accounts, aliases, login names. */
 enum address_error address_parse(struct slice s, struct arena *arena, struct address *out);
@@ -49,8 +50,8 @@ bool address_is_literal(struct slice s);
 /* local@domain, the local part quoted where the grammar wants it. Nothing for the null path. */
 void address_format(struct buf *out, const struct address *a);
 
-/* The same address for look-ups: local part and domain in lower case ASCII, no trailing dot; IDNA A-labels and
- * U-labels of one domain become the same A-label form. False when it does not fit or IDNA refuses it. */
+/* The same address for look-ups: local part and domain in lower case ASCII, no trailing dot; IDNA A-labels
+ * and U-labels of one domain become the same A-label form. False when it does not fit or IDNA refuses it. */
 bool address_normalise(const struct address *a, struct buf *out);
 
 /* One sentence for the reply, by error. */

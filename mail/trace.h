@@ -16,19 +16,20 @@ struct trace {
     struct slice for_address;  /* the recipient if there is only one, else empty */
     struct slice tls;          /* "TLSv1.3 cipher TLS_AES_256_GCM_SHA384", empty: none */
     bool esmtp, authenticated, utf8;
-    int64_t now;               /* seconds since 1970 */
+    int64_t now; /* seconds since 1970 */
 };
 
 /*
- * Return-Path and Received, folded; protocol name by RFC 3848 and 6531 (ESMTPSA, UTF8SMTPSA ..). Every value goes
- * through one encoder: controls and CR LF NUL never get in. client_ip is left out for authenticated senders.
+ * Return-Path and Received, folded; protocol name by RFC 3848 and 6531 (ESMTPSA, UTF8SMTPSA ..). Every value
+ * goes through one encoder: controls and CR LF NUL never get in. client_ip is left out for authenticated
+ * senders.
  */
 void trace_write(struct buf *out, const struct trace *t, bool with_return_path);
 
 /*
- * Ranges of the header that must not stay: Return-Path fields, and Authentication-Results fields whose authserv-id
- * is ours (RFC 8601 5), whatever comments and folds stand in front of it. Up to max (offset, length) pairs in
- * order; returns how many there are. With more than max the caller refuses the message.
+ * Ranges of the header that must not stay: Return-Path fields, and Authentication-Results fields whose
+ * authserv-id is ours (RFC 8601 5), whatever comments and folds stand in front of it. Up to max (offset,
+ * length) pairs in order; returns how many there are. With more than max the caller refuses the message.
  */
 struct trace_range {
     size_t offset, len;

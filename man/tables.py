@@ -21,6 +21,7 @@ def macro(text, name):
     body = re.search(rf"#define {name}\(X\)((?:.*\\\n)*.*\n)", text).group(1)
     body = re.sub(r"/\*.*?\*/|\\\n", " ", body, flags=re.S)
     rows = re.findall(rf"X\(((?:{STRING}|[^()\"])*)\)", body)
+    rows = [re.sub(r'(?<!\\)"\s+"', "", row) for row in rows]  # one string in two pieces
     return [[value(x) for x in re.findall(rf"{STRING}|[^,\s]+", row)] for row in rows]
 
 

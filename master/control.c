@@ -29,9 +29,10 @@ static void reply(struct ipc *ch, enum ipc_type type, struct slice json)
 
 static void reply_end(struct ipc *ch, enum err_code code, const char *text)
 {
-    json_t *end = code == ERR_OK ? json_object()
-                                 : json_pack("{s:{s:s,s:s,s:s}}", "error", "code", err_row(code)->name, "text",
-                                       text && *text ? text : err_row(code)->text, "fix", err_row(code)->text);
+    json_t *end = code == ERR_OK
+                      ? json_object()
+                      : json_pack("{s:{s:s,s:s,s:s}}", "error", "code", err_row(code)->name, "text",
+                            text && *text ? text : err_row(code)->text, "fix", err_row(code)->text);
     char *json = end ? json_dumps(end, JSON_COMPACT) : NULL;
 
     reply(ch, IPC_ADMIN_END, slice_str(json ? json : "{\"error\":{\"code\":\"INTERNAL\"}}"));
@@ -43,15 +44,17 @@ static void status(struct master *m, struct ipc *ch)
 {
     struct buf json = BUF_INIT(IPC_MAX - 1024);
 
-    buf_printf(&json, "{\"running\":true,\"version\":\"%s\",\"pid\":%d,\"started\":%lld,\"listeners\":[", PACKAGE_VERSION,
-        (int)getpid(), (long long)m->started);
+    buf_printf(&json, "{\"running\":true,\"version\":\"%s\",\"pid\":%d,\"started\":%lld,\"listeners\":[",
+        PACKAGE_VERSION, (int)getpid(), (long long)m->started);
     for (size_t i = 0; i < m->settings->nlisteners; i++) {
         const struct listener *l = &m->settings->listeners[i];
 
         /* the address was checked to be an IP address or "*": no quoting needed */
-        buf_printf(&json, "%s{\"service\":\"%s\",\"address\":\"%s\",\"port\":%u,\"tls\":\"%s\"}", i ? "," : "",
-            service_name(l->service), l->address, m->ports[i],
-            l->tls == LISTENER_TLS ? "tls" : l->tls == LISTENER_STARTTLS ? "starttls" : "none");
+        buf_printf(&json, "%s{\"service\":\"%s\",\"address\":\"%s\",\"port\":%u,\"tls\":\"%s\"}",
+            i ? "," : "", service_name(l->service), l->address, m->ports[i],
+            l->tls == LISTENER_TLS        ? "tls"
+            : l->tls == LISTENER_STARTTLS ? "starttls"
+                                          : "none");
     }
     buf_add_str(&json, "],\"roles\":[");
     roles_status(m, &json);

@@ -61,12 +61,15 @@ static int bind_one(const struct listener *l, struct err *e)
         (a.sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) ||
         bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0) {
         if (errno == EACCES)
-            err_set(e, ERR_CONFIG, "port %u needs root (or CAP_NET_BIND_SERVICE); start postamtd with systemctl start postamt",
+            err_set(e, ERR_CONFIG,
+                "port %u needs root (or CAP_NET_BIND_SERVICE); start postamtd with systemctl start postamt",
                 l->port);
         else
             err_set(e, ERR_CONFIG, "%s port %u (%s): %s%s", l->address, l->port, service_name(l->service),
                 strerror(errno),
-                errno == EADDRINUSE ? "; another program has it: find it with ss -ltnp, stop it, or change `listen`" : "");
+                errno == EADDRINUSE
+                    ? "; another program has it: find it with ss -ltnp, stop it, or change `listen`"
+                    : "");
         close(fd);
         return -1;
     }
@@ -86,13 +89,14 @@ static unsigned bound_port(int fd)
 static int find_old(const struct listener *l, const struct settings *old, const int *old_fds)
 {
     for (size_t i = 0; old && i < old->nlisteners; i++)
-        if (l->port && old->listeners[i].port == l->port && strcmp(old->listeners[i].address, l->address) == 0)
+        if (l->port && old->listeners[i].port == l->port &&
+            strcmp(old->listeners[i].address, l->address) == 0)
             return dup(old_fds[i]);
     return -1;
 }
 
-int listen_all(const struct settings *s, const struct settings *old, const int *old_fds, int **fds, unsigned **ports,
-    struct err *e)
+int listen_all(const struct settings *s, const struct settings *old, const int *old_fds, int **fds,
+    unsigned **ports, struct err *e)
 {
     *fds = mem_zalloc(s->nlisteners, sizeof **fds);
     *ports = mem_zalloc(s->nlisteners, sizeof **ports);

@@ -76,8 +76,8 @@ static void write_line(const char *name, pid_t pid, struct slice line)
     buf_free(&out);
 }
 
-/* One line of a role; the kernel says which process sent it. Lines are made by log_write, but a captured role may send
- * anything: controls are shown as '?'. False at end of file. */
+/* One line of a role; the kernel says which process sent it. Lines are made by log_write, but a captured role
+ * may send anything: controls are shown as '?'. False at end of file. */
 static bool take_line(struct source *src)
 {
     char text[LINE_MAX_OCTETS];
@@ -86,7 +86,8 @@ static bool take_line(struct source *src)
         struct cmsghdr align;
     } control;
     struct iovec iov = {.iov_base = text, .iov_len = sizeof text};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(src->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     pid_t pid = src->pid;
 
@@ -107,7 +108,8 @@ static bool take_line(struct source *src)
     for (ssize_t i = 0; i < n; i++)
         if (ascii_is_control(text[i]))
             text[i] = '?';
-    write_line(pid == src->pid || !src->child_name[0] ? src->name : src->child_name, pid, slice_of(text, (size_t)n));
+    write_line(
+        pid == src->pid || !src->child_name[0] ? src->name : src->child_name, pid, slice_of(text, (size_t)n));
     return true;
 }
 

@@ -2,8 +2,8 @@
  * master: postamtd, the one process with root's rights. It parses nothing from the network.
  *
  * Files: postamtd.c (arguments, signals, reload), roles.c (start, wiring, restart), listen.c (ports), certs.c
- * (certificates), logger.c (the log's writer, a thread of its own), folders.c (the trees), control.c (the socket of the
- * postamt command).
+ * (certificates), logger.c (the log's writer, a thread of its own), folders.c (the trees), control.c (the
+ * socket of the postamt command).
  */
 #ifndef MASTER_MASTER_H
 #define MASTER_MASTER_H
@@ -20,18 +20,18 @@ struct child; /* a role that runs or is to be started */
 struct master {
     struct event_base *base;
     const char *config_file;
-    const char *libexec_dir;      /* where the daemons' programs lie */
+    const char *libexec_dir; /* where the daemons' programs lie */
     struct settings *settings;
     struct buf tls_blob;
     unsigned char ticket_keys[80];
-    int *listeners;               /* fd for settings->listeners[i] */
-    unsigned *ports;              /* as bound */
-    int auth_socket;              /* authd's control socket, bound here */
+    int *listeners;  /* fd for settings->listeners[i] */
+    unsigned *ports; /* as bound */
+    int auth_socket; /* authd's control socket, bound here */
     struct child *children;
     size_t nchildren;
     bool stopping;
     int exit_status;
-    int64_t started;              /* seconds since 1970 */
+    int64_t started; /* seconds since 1970 */
 };
 
 /* --- folders.c --- */
@@ -42,20 +42,21 @@ int role_user_ids(enum role_user user, uid_t *uid, gid_t *gid, struct err *e);
 
 /* --- listen.c --- */
 /* Binds all listeners of the settings; sockets of `old` with the same address and port are kept. */
-int listen_all(const struct settings *s, const struct settings *old, const int *old_fds, int **fds, unsigned **ports,
-    struct err *e);
+int listen_all(const struct settings *s, const struct settings *old, const int *old_fds, int **fds,
+    unsigned **ports, struct err *e);
 /* A SOCK_SEQPACKET listening socket in run_dir for members of group postamt; an old one is replaced. */
 int listen_control(const struct settings *s, const char *name, struct err *e);
 
 /* --- certs.c --- */
 /* Certificates of the settings, or the self-made one (made on first use) into a blob of tls_pack(). */
-int certs_load(const struct settings *s, const unsigned char ticket_keys[80], struct buf *blob, struct err *e);
+int certs_load(
+    const struct settings *s, const unsigned char ticket_keys[80], struct buf *blob, struct err *e);
 
 /* --- logger.c --- */
 /* Starts the writer's thread. to: "stderr", "journal", or a file. */
 int logger_start(const char *to, struct err *e);
-/* A channel for a role (its end is returned, close-on-exec); `name` stands in its lines, `child_name` in those of
- * processes it forked (NULL: the same). -1 with errno. */
+/* A channel for a role (its end is returned, close-on-exec); `name` stands in its lines, `child_name` in
+ * those of processes it forked (NULL: the same). -1 with errno. */
 int logger_channel(const char *name, const char *child_name);
 /* Opens the file anew (after rotation). */
 void logger_reopen(const char *to);
@@ -64,7 +65,8 @@ void logger_stop(void);
 
 /* --- roles.c --- */
 int roles_start(struct master *m, struct err *e);
-/* Sends settings and certificates to all roles; starts and ends fronts as their number changed is not done: restart. */
+/* Sends settings and certificates to all roles; starts and ends fronts as their number changed is not done:
+ * restart. */
 void roles_reload(struct master *m);
 void roles_stop(struct master *m);
 /* One JSON object a role, comma-separated, into out. */

@@ -48,8 +48,8 @@ void master_ready(struct master *m)
 }
 
 /* Settings and certificates as the files have them now; nothing of m is touched before all is right. */
-static int read_all(const char *file, const unsigned char keys[80], struct settings **settings, struct buf *blob,
-    struct buf *complaint)
+static int read_all(const char *file, const unsigned char keys[80], struct settings **settings,
+    struct buf *blob, struct buf *complaint)
 {
     struct err e = {0};
 
@@ -79,8 +79,9 @@ static bool same_listeners(const struct settings *a, const struct settings *b)
     if (a->nlisteners != b->nlisteners)
         return false;
     for (size_t i = 0; i < a->nlisteners; i++)
-        if (a->listeners[i].service != b->listeners[i].service || a->listeners[i].port != b->listeners[i].port ||
-            a->listeners[i].tls != b->listeners[i].tls || strcmp(a->listeners[i].address, b->listeners[i].address) != 0)
+        if (a->listeners[i].service != b->listeners[i].service ||
+            a->listeners[i].port != b->listeners[i].port || a->listeners[i].tls != b->listeners[i].tls ||
+            strcmp(a->listeners[i].address, b->listeners[i].address) != 0)
             return false;
     return true;
 }
@@ -92,11 +93,13 @@ int master_reload(struct master *m, struct buf *complaint)
     int rc = read_all(m->config_file, m->ticket_keys, &fresh, &blob, complaint);
 
     if (rc == 0 && (needs_restart(m->settings, fresh) || !same_listeners(m->settings, fresh))) {
-        buf_add_str(complaint, "a change of paths, sandbox, listen, fronts or delivers needs: systemctl restart postamt\n");
+        buf_add_str(complaint,
+            "a change of paths, sandbox, listen, fronts or delivers needs: systemctl restart postamt\n");
         rc = -1;
     }
     if (rc < 0) {
-        LOG(RELOAD_REFUSED, NULL, F_STR("file", m->config_file), F_SLICE("why", slice_trim(buf_slice(complaint))));
+        LOG(RELOAD_REFUSED, NULL, F_STR("file", m->config_file),
+            F_SLICE("why", slice_trim(buf_slice(complaint))));
         settings_free(fresh);
         buf_free(&blob);
         return -1;
@@ -179,7 +182,8 @@ static int serve(struct master *m)
         return complain("the configuration is wrong:", &complaint);
     if (logger_start(m->settings->log, &e) < 0)
         goto fail;
-    if (sandbox_check(m->settings, &e) < 0 || folders_prepare(m->settings, &e) < 0 || certs_load(m->settings, m->ticket_keys, &m->tls_blob, &e) < 0 ||
+    if (sandbox_check(m->settings, &e) < 0 || folders_prepare(m->settings, &e) < 0 ||
+        certs_load(m->settings, m->ticket_keys, &m->tls_blob, &e) < 0 ||
         listen_all(m->settings, NULL, no_fds, &m->listeners, &m->ports, &e) < 0)
         goto fail_logged;
     m->auth_socket = listen_control(m->settings, "authd.sock", &e);
@@ -210,7 +214,8 @@ fail:
 
 int main(int argc, char **argv)
 {
-    static struct master m = {.config_file = DEFAULT_CONFIG, .libexec_dir = POSTAMT_LIBEXECDIR, .auth_socket = -1};
+    static struct master m = {
+        .config_file = DEFAULT_CONFIG, .libexec_dir = POSTAMT_LIBEXECDIR, .auth_socket = -1};
     bool only_check = false;
     int opt;
 

@@ -15,8 +15,8 @@
 #include "common/mem.h"
 
 #define BACKOFF_MAX_MS 10000
-#define STEADY_SECONDS 60   /* a role that ran so long starts anew without delay */
-#define STOP_SECONDS 5      /* for sessions to end in order */
+#define STEADY_SECONDS 60 /* a role that ran so long starts anew without delay */
+#define STOP_SECONDS 5    /* for sessions to end in order */
 
 extern char **environ;
 
@@ -24,13 +24,13 @@ struct child {
     struct master *m;
     enum role_id id;
     unsigned instance;
-    pid_t pid;               /* 0: not running */
+    pid_t pid; /* 0: not running */
     struct ipc *ch;
-    struct event *timer;     /* start again */
-    unsigned failures;       /* in a row */
-    int64_t since;           /* monotonic seconds */
+    struct event *timer; /* start again */
+    unsigned failures;   /* in a row */
+    int64_t since;       /* monotonic seconds */
     bool ready;
-    struct buf status;       /* its last JSON line */
+    struct buf status; /* its last JSON line */
 };
 
 static void start_child(struct child *c);
@@ -57,14 +57,16 @@ static int memory_file(struct slice content)
 
     if (fd < 0)
         return -1;
-    if (fs_write_all(fd, content) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+    if (fs_write_all(fd, content) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
         close(fd);
         return -1;
     }
     return fd;
 }
 
-static void send_fd(struct child *c, enum ipc_type type, const char *text, uint64_t number, bool has_number, int fd)
+static void send_fd(
+    struct child *c, enum ipc_type type, const char *text, uint64_t number, bool has_number, int fd)
 {
     struct ipc_out out;
 
@@ -193,7 +195,8 @@ static int spawn(struct child *c, int control, int log)
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     rc = posix_spawn(&c->pid, path, &files, &attr, (char **)(uintptr_t)argv, environ);
     if (rc != 0) {
-        LOG(ROLE_FAILED, NULL, F_STR("role", row->name), F_STR("program", path), F_STR("error", strerror(rc)));
+        LOG(ROLE_FAILED, NULL, F_STR("role", row->name), F_STR("program", path),
+            F_STR("error", strerror(rc)));
         c->pid = 0;
     }
     posix_spawn_file_actions_destroy(&files);
@@ -370,7 +373,8 @@ static void on_stop_late(evutil_socket_t fd, short what, void *arg)
     (void)fd, (void)what;
     for (size_t i = 0; i < m->nchildren; i++)
         if (m->children[i].pid > 0) {
-            LOG(STOP, NULL, F_STR("role", role_rows[m->children[i].id].name), F_STR("how", "killed, it did not end in time"));
+            LOG(STOP, NULL, F_STR("role", role_rows[m->children[i].id].name),
+                F_STR("how", "killed, it did not end in time"));
             kill(m->children[i].pid, SIGKILL);
         }
 }
@@ -416,8 +420,10 @@ void roles_status(struct master *m, struct buf *out)
         if (!first)
             buf_add_char(out, ',');
         first = false;
-        buf_printf(out, "{\"role\":\"%s\",\"pid\":%d,\"ready\":%s,\"restarts\":%u,\"seconds\":%lld,\"detail\":", buf_str(&name),
-            (int)c->pid, c->ready ? "true" : "false", c->failures, (long long)(c->pid ? now_seconds() - c->since : 0));
+        buf_printf(out,
+            "{\"role\":\"%s\",\"pid\":%d,\"ready\":%s,\"restarts\":%u,\"seconds\":%lld,\"detail\":",
+            buf_str(&name), (int)c->pid, c->ready ? "true" : "false", c->failures,
+            (long long)(c->pid ? now_seconds() - c->since : 0));
         buf_add(out, c->status.n ? buf_slice(&c->status) : SLICE("{}"));
         buf_add_char(out, '}');
         buf_free(&name);

@@ -122,8 +122,9 @@ static bool session_open(struct parent *p, unsigned front, struct ipc *ch, struc
     ip = ipc_get(in);
     ipc_get_u64(in);
     /* twice its connections: more sessions than that no honest front has */
-    if (!ipc_end(in) || !id_is_valid(sid) || ip.n >= sizeof s->pub.ip || parent_find(p->role, front, s->pub.session) ||
-        front >= ROLE_PEERS_MAX || p->of_front[front] >= 2 * p->role->settings->connections) {
+    if (!ipc_end(in) || !id_is_valid(sid) || ip.n >= sizeof s->pub.ip ||
+        parent_find(p->role, front, s->pub.session) || front >= ROLE_PEERS_MAX ||
+        p->of_front[front] >= 2 * p->role->settings->connections) {
         free(s);
         return false;
     }
@@ -222,8 +223,8 @@ static bool ticket_arrives(struct parent *p, struct ipc_in *in)
     }
     memcpy(t->octets, octets.p, TICKET_LEN);
     t->since = parent_now();
-    /* SMTP: the session itself is stamped, nothing is handed over. Its SESSION_OPEN may still wait in the front's channel:
-     * then session_open finds the ticket. */
+    /* SMTP: the session itself is stamped, nothing is handed over. Its SESSION_OPEN may still wait in the
+     * front's channel: then session_open finds the ticket. */
     s = p->ops->spawner == ROLE_COUNT ? parent_find(p->role, t->front, t->session) : NULL;
     if (s) {
         stamp(s, t);

@@ -1,10 +1,11 @@
 /*
- * parent: keeps the sessions of one daemon: limits, tickets, the router to the workers, the one inotify instance.
+ * parent: keeps the sessions of one daemon: limits, tickets, the router to the workers, the one inotify
+ * instance.
  *
- * Never trusts a front: who is logged in is what authd said in AUTH_TICKET, looked up by front, session and ticket, used
- * once. imapd and pop3d use all of it; smtpd's parent uses the sessions (limits, the account of an authenticated session)
- * and has its own messages. The router (router_find in parent_router.c) is the only place that knows which worker serves
- * an account.
+ * Never trusts a front: who is logged in is what authd said in AUTH_TICKET, looked up by front, session and
+ * ticket, used once. imapd and pop3d use all of it; smtpd's parent uses the sessions (limits, the account of
+ * an authenticated session) and has its own messages. The router (router_find in parent_router.c) is the only
+ * place that knows which worker serves an account.
  */
 #ifndef SESSION_PARENT_H
 #define SESSION_PARENT_H
@@ -14,11 +15,11 @@
 struct parent;
 
 struct parent_session {
-    unsigned front;          /* instance */
-    uint64_t session;        /* the front's number */
+    unsigned front;   /* instance */
+    uint64_t session; /* the front's number */
     char sid[16];
     char ip[46];
-    char *account;           /* who authd says it is; NULL: nobody yet */
+    char *account; /* who authd says it is; NULL: nobody yet */
     char *path;
 };
 

@@ -1,4 +1,5 @@
-/* Which worker serves an account: the only place that knows. One worker a user ("isolation = user", design). */
+/* Which worker serves an account: the only place that knows. One worker a user ("isolation = user", design).
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 #include "common/mem.h"
 #include "session/parent_internal.h"
 
-#define TAKE_MAX (IPC_MAX - 256) /* of what the front passes on: our fields beside it fit into one message */
+#define TAKE_MAX (IPC_MAX - 256) /* of what the front passes on: our fields beside it fit into one message   \
+                                  */
 
 static void worker_free(struct parent_worker *w)
 {
@@ -34,7 +36,8 @@ static void on_worker_closed(void *ctx, struct ipc *ch)
     (void)ch;
     w->ch = NULL;
     if (w->nsessions)
-        LOG(ROLE_DIED, NULL, F_STR("role", "worker"), F_STR("user", w->account), F_U64("sessions", w->nsessions));
+        LOG(ROLE_DIED, NULL, F_STR("role", "worker"), F_STR("user", w->account),
+            F_U64("sessions", w->nsessions));
     worker_free(w);
 }
 
@@ -154,18 +157,21 @@ static unsigned sessions_of_address(const struct parent_worker *w, const char *i
 }
 
 /* in: the front's message; the fd leaves it only for the worker's. */
-static enum err_code hand_to_worker(struct parent *p, struct session *s, const struct ticket *t, struct slice tag, struct slice left,
-    struct slice tls, struct ipc_in *in)
+static enum err_code hand_to_worker(struct parent *p, struct session *s, const struct ticket *t,
+    struct slice tag, struct slice left, struct slice tls, struct ipc_in *in)
 {
     struct parent_worker *w = worker_for(p, t->account, t->path);
-    struct { uint64_t front, session; } key = {s->pub.front, s->pub.session};
+    struct {
+        uint64_t front, session;
+    } key = {s->pub.front, s->pub.session};
     struct ipc_out out;
 
     if (!w)
         return ERR_UNAVAILABLE;
     if (tag.n + left.n + tls.n > TAKE_MAX)
         return ERR_LIMIT;
-    if (parent_counts(p, s->pub.ip) && sessions_of_address(w, s->pub.ip) >= p->role->settings->connections_per_user)
+    if (parent_counts(p, s->pub.ip) &&
+        sessions_of_address(w, s->pub.ip) >= p->role->settings->connections_per_user)
         return ERR_TOO_MANY;
     evtimer_del(w->linger);
     hmap_remove(&p->by_front, slice_of(&key, sizeof key));

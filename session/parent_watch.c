@@ -12,15 +12,15 @@
 
 #define EVENTS (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
 #define POLL_SECONDS 5
-/* Changes of cur/ are mostly our own worker's renames, a burst of them one change: wait a moment. Mail in new/ is told at
- * once. */
+/* Changes of cur/ are mostly our own worker's renames, a burst of them one change: wait a moment. Mail in
+ * new/ is told at once. */
 #define CUR_DELAY_MS 20
 
 struct watch_entry {
     struct watch_entry *next;
     struct parent_worker *worker;
     char *disk_name;
-    int wd_new, wd_cur;     /* -1: no watch, it is polled */
+    int wd_new, wd_cur; /* -1: no watch, it is polled */
     bool new_changed, cur_changed;
     struct watch_entry *next_dirty, **dirty_here; /* of those with a change not told yet; NULL: none */
 };
@@ -165,8 +165,8 @@ int watch_start(struct parent *p, struct err *e)
 
 static int add(struct parent *p, struct watch_entry *e, const char *folder)
 {
-    char *path = mem_printf("%s/%s/Maildir%s%s/%s", p->role->settings->mail_dir, e->worker->path, *e->disk_name ? "/" : "",
-        e->disk_name, folder);
+    char *path = mem_printf("%s/%s/Maildir%s%s/%s", p->role->settings->mail_dir, e->worker->path,
+        *e->disk_name ? "/" : "", e->disk_name, folder);
     int wd = p->inotify_fd < 0 ? -1 : inotify_add_watch(p->inotify_fd, path, EVENTS);
 
     if (wd < 0)
@@ -206,7 +206,8 @@ void watch_set(struct parent_worker *w, struct slice disk_name, bool on)
         entry_free(e);
     }
     /* the name comes from a worker: it must not lead out of the user's Maildir */
-    if (!on || e || slice_chr(disk_name, '/') >= 0 || disk_name.n > NAME_MAX || slice_eq(disk_name, SLICE("..")))
+    if (!on || e || slice_chr(disk_name, '/') >= 0 || disk_name.n > NAME_MAX ||
+        slice_eq(disk_name, SLICE("..")))
         return;
     e = mem_zalloc(1, sizeof *e);
     e->worker = w;

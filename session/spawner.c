@@ -27,7 +27,7 @@ struct spawner {
     struct {
         pid_t pid;
         uint64_t worker;
-    } *children;
+    } * children;
     size_t n, room;
     pid_t self;
 };
@@ -87,8 +87,8 @@ static int open_folders(struct spawner *sp, struct slice path, int *mail_dir, in
 }
 
 /* In the child: only stdio, the channel, the log and the folders stay open. */
-_Noreturn static void be_worker(struct spawner *sp, const struct settings *settings, int channel, int mail_dir, int state_dir,
-    struct slice user)
+_Noreturn static void be_worker(struct spawner *sp, const struct settings *settings, int channel,
+    int mail_dir, int state_dir, struct slice user)
 {
     sigset_t chld;
     int moved[3];
@@ -98,8 +98,8 @@ _Noreturn static void be_worker(struct spawner *sp, const struct settings *setti
     moved[0] = fcntl(channel, F_DUPFD_CLOEXEC, 16);
     moved[1] = fcntl(mail_dir, F_DUPFD_CLOEXEC, 16);
     moved[2] = fcntl(state_dir, F_DUPFD_CLOEXEC, 16);
-    if (moved[0] < 0 || moved[1] < 0 || moved[2] < 0 || dup2(moved[0], CHANNEL_FD) < 0 || dup2(moved[1], MAIL_FD) < 0 ||
-        dup2(moved[2], STATE_FD) < 0 || close_range(STATE_FD + 1, ~0u, 0) < 0)
+    if (moved[0] < 0 || moved[1] < 0 || moved[2] < 0 || dup2(moved[0], CHANNEL_FD) < 0 ||
+        dup2(moved[1], MAIL_FD) < 0 || dup2(moved[2], STATE_FD) < 0 || close_range(STATE_FD + 1, ~0u, 0) < 0)
         _exit(1);
     signal(SIGCHLD, SIG_IGN);
     sigemptyset(&chld);
@@ -159,7 +159,8 @@ void spawner_interrupted(struct role *r)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         for (size_t i = 0; i < sp->n; i++) {
             struct ipc_out out;
-            int parent = role_peer_fd(r, r->ops->id == ROLE_IMAPD_SPAWNER ? ROLE_IMAPD_PARENT : ROLE_POP3D_PARENT, 0);
+            int parent =
+                role_peer_fd(r, r->ops->id == ROLE_IMAPD_SPAWNER ? ROLE_IMAPD_PARENT : ROLE_POP3D_PARENT, 0);
 
             if (sp->children[i].pid != pid)
                 continue;

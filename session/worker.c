@@ -60,7 +60,8 @@ struct worker_session *worker_next_session(struct worker *w, struct worker_sessi
     return s ? &s->pub : NULL;
 }
 
-static void tell(struct worker *w, enum ipc_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d, size_t n)
+static void tell(
+    struct worker *w, enum ipc_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d, size_t n)
 {
     uint64_t values[] = {a, b, c, d};
     struct ipc_out out;
@@ -119,7 +120,8 @@ void worker_watch(struct worker *w, struct slice disk_name, bool on)
     }
 }
 
-void worker_usage(struct worker *w, uint64_t added, uint64_t removed, uint64_t messages_added, uint64_t messages_removed)
+void worker_usage(
+    struct worker *w, uint64_t added, uint64_t removed, uint64_t messages_added, uint64_t messages_removed)
 {
     /* what authd says next is the truth; until then we count ourselves */
     w->used += added;
@@ -255,7 +257,8 @@ int worker_main(const struct worker_ops *ops, const struct settings *settings, u
     event_config_free(cfg);
     INVARIANT(w->base && w->user);
     if (sandbox_enter_worker(sandbox, mail_dir, state_dir, filter, &e) < 0) {
-        LOG(ROLE_FAILED, NULL, F_STR("role", sandbox_name(sandbox)), F_SLICE("user", user), F_STR("why", e.detail));
+        LOG(ROLE_FAILED, NULL, F_STR("role", sandbox_name(sandbox)), F_SLICE("user", user),
+            F_STR("why", e.detail));
         return 1;
     }
     w->account = account_open(mail_dir, state_dir, &e);

@@ -1,10 +1,10 @@
 /*
  * index: state/<account>/<mailbox>/postamt.index, what processes of one boot know in common about a mailbox.
  *
- * For now only the header: numbering and the state of the folders it was written for. Read by pread, written by pwrite
- * with the mailbox' lock held, never mapped, never synced in use. A header of another boot counts only with the clean
- * mark, which an orderly stop sets; whoever goes on from a marked header takes the mark away durably first. Records
- * will follow behind INDEX_HEADER_SIZE.
+ * For now only the header: numbering and the state of the folders it was written for. Read by pread, written
+ * by pwrite with the mailbox' lock held, never mapped, never synced in use. A header of another boot counts
+ * only with the clean mark, which an orderly stop sets; whoever goes on from a marked header takes the mark
+ * away durably first. Records will follow behind INDEX_HEADER_SIZE.
  */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H

@@ -2,13 +2,13 @@
  * mailbox: one opened mailbox and the truth about its messages, shared by all sessions of one worker.
  *
  * Opening takes the names of cur/ and new/ into an array sorted by UID; names without U= get their UID under
- * flock(LOCK_EX) on the mailbox folder. mailbox_refresh looks for what others changed. Every change has a MODSEQ.
- * A session does not read the array by sequence number: it has a view (store/view.h). Blocking calls on local files;
- * long ones are steps the caller repeats (search, fetch) over single messages. Pointers to struct message are valid
- * until the next call that may change the mailbox.
+ * flock(LOCK_EX) on the mailbox folder. mailbox_refresh looks for what others changed. Every change has a
+ * MODSEQ. A session does not read the array by sequence number: it has a view (store/view.h). Blocking calls
+ * on local files; long ones are steps the caller repeats (search, fetch) over single messages. Pointers to
+ * struct message are valid until the next call that may change the mailbox.
  *
- * Durable: `postamt-mailbox` (UIDVALIDITY, mailbox id, ceilings of UIDNEXT and MODSEQ in blocks of 1024). Derived:
- * state/../postamt.index (store/index.h). Staged: state/../<name>.
+ * Durable: `postamt-mailbox` (UIDVALIDITY, mailbox id, ceilings of UIDNEXT and MODSEQ in blocks of 1024).
+ * Derived: state/../postamt.index (store/index.h). Staged: state/../<name>.
  */
 #ifndef STORE_MAILBOX_H
 #define STORE_MAILBOX_H
@@ -22,13 +22,14 @@ struct message {
     uint32_t uid;
     uint32_t flags;
     uint64_t modseq;
-    uint64_t size;       /* octets in the file; 0: not known yet */
-    uint64_t size_crlf;  /* RFC822.SIZE; 0: not known yet, ask mailbox_size() */
-    int64_t received;    /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
-    int64_t saved;       /* SAVEDATE from D=; 0: not known */
-    char *file;          /* name in cur/ */
-    bool unnamed;        /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
-    bool recent;         /* came from new/, and no session has been told \Recent yet */
+    uint64_t size;      /* octets in the file; 0: not known yet */
+    uint64_t size_crlf; /* RFC822.SIZE; 0: not known yet, ask mailbox_size() */
+    int64_t
+        received;  /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
+    int64_t saved; /* SAVEDATE from D=; 0: not known */
+    char *file;    /* name in cur/ */
+    bool unnamed;  /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
+    bool recent;   /* came from new/, and no session has been told \Recent yet */
 };
 
 /* Shared: a second open of the same name in this account gives the same object, one reference more. */
@@ -50,28 +51,29 @@ const struct message *mailbox_by_uid(const struct mailbox *m, uint32_t uid);
 size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid);
 
 /*
- * Looks for changes from outside: cheap (two fstatat) when neither cur/ nor new/ changed. hint_changed: the watch
- * named the folder. A disappearance is believed only when two complete scans agree. A message in new/ moves to cur/
- * and gets its UID.
+ * Looks for changes from outside: cheap (two fstatat) when neither cur/ nor new/ changed. hint_changed: the
+ * watch named the folder. A disappearance is believed only when two complete scans agree. A message in new/
+ * moves to cur/ and gets its UID.
  */
 int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e);
 
-/* UIDs expunged with a MODSEQ > since, ascending by MODSEQ; the array belongs to the mailbox. *complete: the history
- * reaches back to `since`. */
+/* UIDs expunged with a MODSEQ > since, ascending by MODSEQ; the array belongs to the mailbox. *complete: the
+ * history reaches back to `since`. */
 struct mailbox_expunged {
     uint32_t uid;
     uint64_t modseq;
 };
-size_t mailbox_expunged_since(const struct mailbox *m, uint64_t since, const struct mailbox_expunged **out, bool *complete);
+size_t mailbox_expunged_since(
+    const struct mailbox *m, uint64_t since, const struct mailbox_expunged **out, bool *complete);
 
 /* INTERNALDATE in seconds: a stat for the first time. */
 int mailbox_received(struct mailbox *m, uint32_t uid, int64_t *seconds, struct err *e);
 /* RFC822.SIZE: from W= or S=; a foreign file without is read and counted once. */
 int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *e);
 /*
- * The whole message as it goes to a client (every line end CRLF). The text belongs to the mailbox and is valid until
- * the next mailbox_text, mailbox_text_drop or the close: parts of one message are read one after the other at no cost.
- * ERR_EXPUNGED when the file is gone.
+ * The whole message as it goes to a client (every line end CRLF). The text belongs to the mailbox and is
+ * valid until the next mailbox_text, mailbox_text_drop or the close: parts of one message are read one after
+ * the other at no cost. ERR_EXPUNGED when the file is gone.
  */
 int mailbox_text(struct mailbox *m, uint32_t uid, struct slice *text, struct err *e);
 /* Only the first octets, at least the header section if it is below `most`. */
@@ -79,9 +81,10 @@ int mailbox_text_head(struct mailbox *m, uint32_t uid, size_t most, struct slice
 void mailbox_text_drop(struct mailbox *m);
 
 enum flag_change { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };
-/* One message; a rename, no sync in line (grouped: mailbox_sync). *changed tells whether anything did. FLAGS_SET
- * replaces all. */
-int mailbox_flag(struct mailbox *m, uint32_t uid, enum flag_change how, uint32_t flags, bool *changed, struct err *e);
+/* One message; a rename, no sync in line (grouped: mailbox_sync). *changed tells whether anything did.
+ * FLAGS_SET replaces all. */
+int mailbox_flag(
+    struct mailbox *m, uint32_t uid, enum flag_change how, uint32_t flags, bool *changed, struct err *e);
 /* Flag changes since the last sync become durable: fsync of cur/. Due within a second of the first change. */
 bool mailbox_needs_sync(const struct mailbox *m);
 int mailbox_sync(struct mailbox *m, struct err *e);
@@ -94,30 +97,32 @@ int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *g
 
 /* Keywords: names of letters in use (file `dovecot-keywords`). */
 struct slice mailbox_keyword(const struct mailbox *m, unsigned letter);
-/* Letter of a name (ASCII case-blind); with create a free one is taken, durably. -1: none; ERR_KEYWORDS_FULL. */
+/* Letter of a name (ASCII case-blind); with create a free one is taken, durably. -1: none; ERR_KEYWORDS_FULL.
+ */
 int mailbox_keyword_letter(struct mailbox *m, struct slice name, bool create, struct err *e);
 
 /* --- adding messages --- */
 
 /*
- * A message being written (APPEND): staged in state/, then linked in by mailbox_append_commit. Writing may come in
- * pieces; the size is known before (literal). Free without commit: nothing stays.
+ * A message being written (APPEND): staged in state/, then linked in by mailbox_append_commit. Writing may
+ * come in pieces; the size is known before (literal). Free without commit: nothing stays.
  */
 struct append;
 struct append *append_begin(struct account *a, struct slice mailbox, struct err *e);
 int append_write(struct append *ap, struct slice piece, struct err *e);
-/* received: INTERNALDATE, 0 for now. keywords: names. Result: UIDVALIDITY and UID (RFC 4315). Durable on return. */
-int append_commit(struct append *ap, uint32_t flags, const struct slice *keywords, size_t nkeywords, int64_t received,
-    uint32_t *uidvalidity, uint32_t *uid, struct err *e);
+/* received: INTERNALDATE, 0 for now. keywords: names. Result: UIDVALIDITY and UID (RFC 4315). Durable on
+ * return. */
+int append_commit(struct append *ap, uint32_t flags, const struct slice *keywords, size_t nkeywords,
+    int64_t received, uint32_t *uidvalidity, uint32_t *uid, struct err *e);
 void append_free(struct append *ap);
 
 /*
- * Copies (hard links) or moves (renames) messages into another mailbox, flags and keywords with them; new_uids[i] is
- * the UID of uids[i] there, 0 if it was gone. All or nothing for copies. The destination is durable before a source
- * goes. ERR_TRY_CREATE when there is no such mailbox.
+ * Copies (hard links) or moves (renames) messages into another mailbox, flags and keywords with them;
+ * new_uids[i] is the UID of uids[i] there, 0 if it was gone. All or nothing for copies. The destination is
+ * durable before a source goes. ERR_TRY_CREATE when there is no such mailbox.
  */
-int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice to, bool move, uint32_t *new_uids,
-    uint32_t *to_uidvalidity, struct err *e);
+int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice to, bool move,
+    uint32_t *new_uids, uint32_t *to_uidvalidity, struct err *e);
 
 /* Numbers without opening for good: messages, recent, unseen, size in octets, deleted. */
 struct mailbox_status {
@@ -126,7 +131,8 @@ struct mailbox_status {
 };
 int mailbox_status(struct account *a, struct slice name, struct mailbox_status *out, struct err *e);
 
-/* For the watcher: fds of the mailbox' new/ and cur/ are not needed, its path below the account is: "" or ".A.B". */
+/* For the watcher: fds of the mailbox' new/ and cur/ are not needed, its path below the account is: "" or
+ * ".A.B". */
 struct slice mailbox_disk_name(const struct mailbox *m);
 
 #endif

@@ -1,12 +1,13 @@
 /*
  * mailbox_priv: what the files that make up a mailbox share.
  *
- *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock, the index header
- *     scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
+ *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock, the index
+ * header scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
  *
- * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no more.
+ * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
+ * more.
  */
 #ifndef STORE_MAILBOX_PRIV_H
 #define STORE_MAILBOX_PRIV_H
@@ -38,9 +39,10 @@ struct mailbox {
     bool listed; /* in the account's list: another open finds it */
     bool loaded, loading;
     bool known; /* the index was valid: its UIDNEXT is above every UID in a name */
-    bool gone; /* deleted, or numbered anew by another process */
+    bool gone;  /* deleted, or numbered anew by another process */
     char *name, *disk;
-    int dir, cur, fresh, state, index; /* fds: the folder, cur/, new/, its folder in state/, postamt.index (or -1) */
+    int dir, cur, fresh, state,
+        index; /* fds: the folder, cur/, new/, its folder in state/, postamt.index (or -1) */
 
     struct meta meta;
     uint64_t uidnext;
@@ -83,15 +85,16 @@ struct mailbox {
 };
 
 /* numbers.c */
-/* Takes the lock and brings uidnext up to what other processes did; *others: they gave out UIDs that we have not
- * seen. numbers_unlock in any case after success. */
+/* Takes the lock and brings uidnext up to what other processes did; *others: they gave out UIDs that we have
+ * not seen. numbers_unlock in any case after success. */
 int numbers_lock(struct mailbox *m, bool *others, struct err *e);
 void numbers_unlock(struct mailbox *m);
 /* With the lock held: n consecutive UIDs from *first on are ours. ERR_LIMIT when they are used up. */
 int numbers_take(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
 /* With the lock held: a UID found in a name. */
 int numbers_saw(struct mailbox *m, uint32_t uid, struct err *e);
-/* The next MODSEQ. It cannot fail: what is not known to the index yet is known to the ceiling or to nobody. */
+/* The next MODSEQ. It cannot fail: what is not known to the index yet is known to the ceiling or to nobody.
+ */
 uint64_t numbers_modseq(struct mailbox *m);
 /* First contact of this object: meta, index, highest MODSEQ. Sets m->known. */
 int numbers_open(struct mailbox *m, struct err *e);
@@ -121,9 +124,10 @@ void messages_sort(struct mailbox *m);
 void messages_compact(struct mailbox *m);
 void message_changed(struct mailbox *m, struct message *msg);
 
-/* The i-th UID that changed flags or came with a MODSEQ > since (a UID may come twice); returns how many there are.
- * *complete: the list reaches back to `since`; if not, compare the MODSEQ of all messages. */
-size_t mailbox_changed_since(const struct mailbox *m, uint64_t since, size_t i, uint32_t *uid, bool *complete);
+/* The i-th UID that changed flags or came with a MODSEQ > since (a UID may come twice); returns how many
+ * there are. *complete: the list reaches back to `since`; if not, compare the MODSEQ of all messages. */
+size_t mailbox_changed_since(
+    const struct mailbox *m, uint64_t since, size_t i, uint32_t *uid, bool *complete);
 
 /* scan.c */
 /* Compares the whole of cur/ with the array. Names without a UID get one. */

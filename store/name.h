@@ -4,8 +4,8 @@
  *     <unique>[,S=<octets>][,W=<octets as CRLF>][,D=<save time, base 32>],U=<uid>.<v>:2,<flags>
  *
  * v = low 20 bits of UIDVALIDITY in base 32: a file that a foreign program moved here from another folder has
- * another v and is known as new. Foreign fields stay where they are. A pure parser and one writer; slices point into
- * the name. Flags ASCII-sorted, keywords are the letters a..z (store/keywords.h).
+ * another v and is known as new. Foreign fields stay where they are. A pure parser and one writer; slices
+ * point into the name. Flags ASCII-sorted, keywords are the letters a..z (store/keywords.h).
  */
 #ifndef STORE_NAME_H
 #define STORE_NAME_H
@@ -15,11 +15,11 @@
 #define NAME_LEN_MAX 255
 
 /* Flag bits of a message: system flags, then keyword letter 'a' + n at FLAG_KEYWORD(n). */
-#define FLAG_SEEN (1u << 0)     /* S */
-#define FLAG_ANSWERED (1u << 1) /* R */
-#define FLAG_FLAGGED (1u << 2)  /* F */
-#define FLAG_DELETED (1u << 3)  /* T */
-#define FLAG_DRAFT (1u << 4)    /* D */
+#define FLAG_SEEN (1u << 0)      /* S */
+#define FLAG_ANSWERED (1u << 1)  /* R */
+#define FLAG_FLAGGED (1u << 2)   /* F */
+#define FLAG_DELETED (1u << 3)   /* T */
+#define FLAG_DRAFT (1u << 4)     /* D */
 #define FLAG_FORWARDED (1u << 5) /* P: Maildir's "passed"; IMAP shows it as the keyword $Forwarded */
 #define FLAG_KEYWORD(n) (1u << (6 + (n)))
 #define FLAG_KEYWORDS_MASK (~0u << 6)
@@ -34,7 +34,7 @@ struct name {
     uint32_t uid;        /* U=, or 0 when absent or of another UIDVALIDITY */
     uint32_t flags;
     bool has_size, has_crlf;
-    bool has_info;       /* ":2," was there */
+    bool has_info;        /* ":2," was there */
     bool has_foreign_uid; /* U= with another v */
 };
 
@@ -42,11 +42,11 @@ struct name {
 bool name_parse(struct slice text, uint32_t uidvalidity, struct name *out);
 
 /*
- * The name with these fields instead: existing S=, W=, D=, U= are kept or replaced, foreign fields stay. Zero leaves
- * a field out (W= also when equal to S=). False when it would be longer than 255 octets.
+ * The name with these fields instead: existing S=, W=, D=, U= are kept or replaced, foreign fields stay. Zero
+ * leaves a field out (W= also when equal to S=). False when it would be longer than 255 octets.
  */
-bool name_write(struct buf *out, struct slice base, uint64_t size, uint64_t size_crlf, int64_t saved, uint32_t uid,
-    uint32_t uidvalidity, uint32_t flags);
+bool name_write(struct buf *out, struct slice base, uint64_t size, uint64_t size_crlf, int64_t saved,
+    uint32_t uid, uint32_t uidvalidity, uint32_t flags);
 /* The unique part without the ".c<digits>" that COPY adds: the same for all copies of a message. */
 struct slice name_origin(struct slice unique);
 /* The same base with other flags. */

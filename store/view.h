@@ -1,9 +1,10 @@
 /*
  * view: what one session knows of a mailbox: its sequence numbers.
  *
- * The list of UIDs that were announced, in order; sequence number = place + 1. The mailbox may be ahead: view_sync
- * tells the session what happened, in the order IMAP wants (expunges from the highest number down, new total, flags),
- * and the view follows. Expunges may be held back (RFC 3501 5.5, 7.4.1: not during FETCH, STORE, SEARCH).
+ * The list of UIDs that were announced, in order; sequence number = place + 1. The mailbox may be ahead:
+ * view_sync tells the session what happened, in the order IMAP wants (expunges from the highest number down,
+ * new total, flags), and the view follows. Expunges may be held back (RFC 3501 5.5, 7.4.1: not during FETCH,
+ * STORE, SEARCH).
  */
 #ifndef STORE_VIEW_H
 #define STORE_VIEW_H

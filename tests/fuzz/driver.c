@@ -1,11 +1,11 @@
 /*
  * The main() of a fuzz target where libFuzzer is not at hand: every compiler, every `make check`.
  *
- * Replays its seeds (arguments, or tests/fuzz/corpus/<topic> below $srcdir for a program fuzz_<topic>), then gives
- * simple random changes of them to the target for FUZZ_SECONDS (default 2) of processor time. The changes follow from
- * FUZZ_SEED (default 1), so a run can be had again. An input that brings the target down, or keeps it for more than
- * INPUT_SECONDS, is written to crash-<topic> in the current folder and named on stderr. Inputs end where a page ends,
- * so that an octet read behind them is noticed in plain builds too.
+ * Replays its seeds (arguments, or tests/fuzz/corpus/<topic> below $srcdir for a program fuzz_<topic>), then
+ * gives simple random changes of them to the target for FUZZ_SECONDS (default 2) of processor time. The
+ * changes follow from FUZZ_SEED (default 1), so a run can be had again. An input that brings the target down,
+ * or keeps it for more than INPUT_SECONDS, is written to crash-<topic> in the current folder and named on
+ * stderr. Inputs end where a page ends, so that an octet read behind them is noticed in plain builds too.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -84,7 +84,8 @@ static void catch_crashes(void)
     static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGALRM};
     static char stack_memory[1 << 16]; /* the target's may be used up */
     stack_t stack = {.ss_sp = stack_memory, .ss_size = sizeof stack_memory};
-    struct sigaction act = {.sa_handler = on_crash, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+    struct sigaction act = {
+        .sa_handler = on_crash, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
 
     if (sigaltstack(&stack, NULL) < 0)
         say("fuzz: no signal stack\n");

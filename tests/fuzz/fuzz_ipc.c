@@ -1,7 +1,8 @@
 /*
- * What a captured neighbour may write into a channel: header, octets and descriptors of any kind. A message is refused
- * or has a type and no more descriptors than its type may have; reading its fields stays inside it; a wrong one stays
- * wrong; no descriptor is lost. The first octet says how many descriptors go along; the rest is the message.
+ * What a captured neighbour may write into a channel: header, octets and descriptors of any kind. A message
+ * is refused or has a type and no more descriptors than its type may have; reading its fields stays inside
+ * it; a wrong one stays wrong; no descriptor is lost. The first octet says how many descriptors go along; the
+ * rest is the message.
  */
 #include <errno.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /*
- * Values of log lines: whatever a client sent, the line stays one line of printable UTF-8 whose fields can be told apart,
- * and each value reads back as it was (its first 256 octets). No input forges a field or a line.
+ * Values of log lines: whatever a client sent, the line stays one line of printable UTF-8 whose fields can be
+ * told apart, and each value reads back as it was (its first 256 octets). No input forges a field or a line.
  */
 #include <fcntl.h>
 #include <stdint.h>

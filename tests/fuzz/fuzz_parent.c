@@ -1,10 +1,11 @@
 /*
- * The parents of the daemons hear their neighbours say anything in any order: a front (which may be captured), authd,
- * the spawner and its workers, the delivers. No order of messages brings a parent down, and a session is an account's
- * only after authd said so.
+ * The parents of the daemons hear their neighbours say anything in any order: a front (which may be
+ * captured), authd, the spawner and its workers, the delivers. No order of messages brings a parent down, and
+ * a session is an account's only after authd said so.
  *
- * Input: the first octet chooses the daemon; then records of a peer, a type and an octet for each field of the type as
- * common/ipc.h lists them, which picks a number or one of the words below. A peer of 0xe0 or more dies and comes back.
+ * Input: the first octet chooses the daemon; then records of a peer, a type and an octet for each field of
+ * the type as common/ipc.h lists them, which picks a number or one of the words below. A peer of 0xe0 or more
+ * dies and comes back.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -35,9 +36,9 @@ static const bool has_fd[] = {
 #undef X
 };
 
-static const char *const words[] = {"", "d0000000000a1", "d0000000000b2", "anna@example.test", "bert@example.test",
-    "example.test/anna", "example.test/bert", "0123456789abcdef", "fedcba9876543210", "192.0.2.1", "2001:db8::1",
-    "127.0.0.1", ".Sent", "../..", "a1", "a\nb", "TLSv1.3"};
+static const char *const words[] = {"", "d0000000000a1", "d0000000000b2", "anna@example.test",
+    "bert@example.test", "example.test/anna", "example.test/bert", "0123456789abcdef", "fedcba9876543210",
+    "192.0.2.1", "2001:db8::1", "127.0.0.1", ".Sent", "../..", "a1", "a\nb", "TLSv1.3"};
 
 struct daemon {
     struct role_ops ops;

@@ -120,10 +120,10 @@ static bool refused(long rc)
 }
 
 /* 0: all that must be refused was; else the number of the line that was not. */
-#define MUST(refusal)                                                                                                  \
-    do {                                                                                                               \
-        if (!(refusal))                                                                                                \
-            return __LINE__ & 0xff;                                                                                    \
+#define MUST(refusal)                                                                                        \
+    do {                                                                                                     \
+        if (!(refusal))                                                                                      \
+            return __LINE__ & 0xff;                                                                          \
     } while (0)
 
 static int try_all(unsigned id)
@@ -169,8 +169,8 @@ static void row(void **state)
         _exit(enter(id) < 0 ? 255 : try_all(id));
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("%s: status %d (exit: line number modulo 256 of what was allowed, 255: could not enter)", sandbox_name(id),
-            WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+        fail_msg("%s: status %d (exit: line number modulo 256 of what was allowed, 255: could not enter)",
+            sandbox_name(id), WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
 }
 
 /* What a worker is there for works: new files by link or rename, never by writing. */
@@ -209,7 +209,8 @@ int main(void)
     struct CMUnitTest tests[SANDBOX_COUNT + 1] = {0};
 
     for (unsigned id = 0; id < SANDBOX_COUNT; id++)
-        tests[id] = (struct CMUnitTest){.name = sandbox_name(id), .test_func = row, .initial_state = (void *)(uintptr_t)id};
+        tests[id] = (struct CMUnitTest){
+            .name = sandbox_name(id), .test_func = row, .initial_state = (void *)(uintptr_t)id};
     tests[SANDBOX_COUNT] = (struct CMUnitTest){.name = "a worker can do its work", .test_func = worker};
     if (sandbox_landlock_abi() < 2) {
         puts("skipped: this kernel has no Landlock");
