@@ -28,8 +28,8 @@ E2E_TESTS += tests/e2e/append_big.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 TESTS += $(E2E_TESTS)
-# Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
-EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
+# Whole folders, without what a run leaves there: dist-hook puts them into the tarball.
+DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
