@@ -236,6 +236,12 @@ void router_quota(struct parent *p, struct slice account, uint64_t quota, uint64
 
     if (w)
         send_quota(w, quota, used);
+    /* who is on his way to a worker brings what was known when he logged in */
+    for (struct ticket *t = p->tickets; t; t = t->next)
+        if (slice_eq(account, slice_str(t->account))) {
+            t->quota = quota;
+            t->used = used;
+        }
 }
 
 void router_kill(struct parent *p, struct slice account)
