@@ -23,6 +23,7 @@ E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
+E2E_TESTS += tests/faults/full_disk.py
 TESTS += $(E2E_TESTS)
 # Folders as a whole: what a test reads belongs into the tarball with it (dist-hook looks).
 EXTRA_DIST += tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
