@@ -27,6 +27,7 @@ E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
+E2E_TESTS += tests/faults/full_disk.py
 TESTS += $(E2E_TESTS)
 # Whole folders, without what a run leaves there: dist-hook puts them into the tarball.
 DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts

@@ -33,7 +33,8 @@ static const struct {
     [DELIVER1] = {ROLE_SMTPD_DELIVER, 1},
 };
 
-static struct settings settings = {.smtp_connections_per_address = 20, .new_per_minute = 1000};
+static struct settings settings = {
+    .smtp_connections_per_address = 20, .new_per_minute = 1000, .connections = 100};
 static struct role role, past[32];
 static size_t npast;
 static int far[PEERS]; /* our ends */
@@ -325,6 +326,60 @@ static void test_stamp(void **state)
     assert_true(is_quiet(DELIVER0) && is_quiet(DELIVER1));
 }
 
+/* A front cannot say who sent it: authd's word comes from authd, for that session of that front, or not at
+ * all. */
+static void test_forged(void **state)
+{
+    static const enum ipc_type authds[] = {IPC_AUTH_TICKET, IPC_ACCOUNT_CHANGED, IPC_QUOTA_NOW, IPC_EXPANDED,
+        IPC_DELIVERED, IPC_COUNTED, IPC_SESSION_TAKE, IPC_WORKER_GONE};
+    static const struct {
+        uint64_t front, session;
+    } others[] = {{0, 2}, {1, 1}, {7, 1}};
+    struct ipc_out out;
+    struct id id;
+
+    (void)state;
+    /* tickets of other sessions and of other fronts stamp nothing here */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ipc_begin(&out, IPC_AUTH_TICKET);
+        ipc_put_u64(&out, others[i].front);
+        ipc_put_u64(&out, others[i].session);
+        ipc_put_str(&out, "0123456789abcdef");
+        ipc_put_str(&out, "bert@example.org");
+        ipc_put_str(&out, "bert");
+        ipc_put_u64(&out, 0);
+        ipc_put_u64(&out, 0);
+        say(AUTHD, &out);
+    }
+    session_open(1);
+    id = mail(1, 1);
+    hear_expand(id, "");
+    /* a session it never opened: nobody's mail */
+    id = mail(5, 1);
+    hear_done(5, id, ERR_UNAVAILABLE);
+    assert_true(is_quiet(AUTHD));
+    /* what others say, whole and well formed, ends it */
+    for (size_t i = 0; i < sizeof authds / sizeof *authds; i++) {
+        ipc_begin(&out, authds[i]);
+        if (authds[i] == IPC_AUTH_TICKET) {
+            ipc_put_u64(&out, 0);
+            ipc_put_u64(&out, 1);
+            ipc_put_str(&out, "0123456789abcdef");
+        }
+        ipc_put_str(&out, "bert@example.org");
+        ipc_put_str(&out, "bert");
+        ipc_put_u64(&out, 0);
+        ipc_put_u64(&out, 0);
+        say(FRONT, &out);
+        assert_null(role.peers[FRONT].ch);
+        close(far[FRONT]);
+        wire(FRONT);
+        session_open(1);
+        id = mail(1, 1);
+        hear_expand(id, "");
+    }
+}
+
 static void test_verdicts(void **state)
 {
     static const struct {
@@ -535,9 +590,9 @@ static void test_malformed(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_one), T(test_stamp), T(test_verdicts), T(test_parts),
-        T(test_deliver_dies), T(test_some_fail), T(test_count), T(test_session_goes), T(test_authd_dies),
-        T(test_malformed)};
+    const struct CMUnitTest tests[] = {T(test_one), T(test_stamp), T(test_forged), T(test_verdicts),
+        T(test_parts), T(test_deliver_dies), T(test_some_fail), T(test_count), T(test_session_goes),
+        T(test_authd_dies), T(test_malformed)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
