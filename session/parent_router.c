@@ -7,8 +7,8 @@
 #include "common/mem.h"
 #include "session/parent_internal.h"
 
-#define TAKE_MAX (IPC_MAX - 256) /* of what the front passes on: our fields beside it fit into one message   \
-                                  */
+/* Of what the front passes on: our fields beside it fit into one message. */
+#define TAKE_MAX (IPC_MAX - 256)
 
 static void worker_free(struct parent_worker *w)
 {

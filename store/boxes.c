@@ -401,7 +401,8 @@ int account_mailbox_delete(struct account *a, struct slice name, struct err *e)
         rc = 0;
         /* a special use of nothing does no harm; on a full disk this is how room is made */
         if (specials_set(a, buf_slice(&disk), USE_NONE, &why) < 0)
-            LOG(STORE_ERROR, NULL, F_STR("what", "special use of a deleted mailbox"), F_STR("why", why.detail));
+            LOG(STORE_ERROR, NULL, F_STR("what", "special use of a deleted mailbox"),
+                F_STR("why", why.detail));
     }
     account_unlock(a);
     if (rc < 0)
