@@ -97,7 +97,15 @@ def broken_off(o):
     m.shutdown()
 
     def staged():
-        return [f for d, _, fs in office.os.walk(o.statedir()) for f in fs if office.os.stat(office.os.path.join(d, f)).st_size > 1 << 20]
+        found = []
+        for folder, _, files in office.os.walk(o.statedir()):
+            for name in files:
+                try:
+                    if office.os.stat(office.os.path.join(folder, name)).st_size > 1 << 20:
+                        found.append(name)
+                except FileNotFoundError:  # gone while we looked
+                    pass
+        return found
     assert office.wait_for(lambda: not staged()), staged()
     assert o.files() == []
 

@@ -98,9 +98,22 @@ def role_name(pid):
 
 
 def probe(info):
-    """A whole round: a mail in, a login, what was sent is there to be seen."""
+    """A whole round: a mail in, a login, what was sent is there to be seen. Says how far it came when it fails."""
+    step = "SMTP"
+    try:
+        probe_smtp(info)
+        step = "IMAP"
+        probe_imap(info)
+    except Exception as e:
+        raise ConnectionError(f"{step}: {e!r}") from e
+
+
+def probe_smtp(info):
     with smtplib.SMTP(info["host"], info["ports"]["smtp"], timeout=5) as s:
         s.sendmail("a@b.test", [info["users"]["template"] % (2 * CLIENTS)], "Subject: probe\r\n\r\nx\r\n")
+
+
+def probe_imap(info):
     m = imaplib.IMAP4(info["host"], info["ports"]["imap_plain"], timeout=5)
     m.login(info["users"]["template"] % (2 * CLIENTS), info["users"]["password"])
     m.select("INBOX")
@@ -108,14 +121,16 @@ def probe(info):
 
 
 def wait_back(info):
-    start = time.monotonic()
+    """Seconds until a probe passed, and what the probes before it met, in words."""
+    start, met = time.monotonic(), []
     while True:
         try:
             probe(info)
-            return time.monotonic() - start
-        except Exception:
+            return time.monotonic() - start, met
+        except ConnectionError as e:
+            met.append(f"{time.monotonic() - start:.2f} s {e}")
             if time.monotonic() - start > 20:
-                raise SystemExit("the service did not come back in 20 s")
+                raise SystemExit(f"the service did not come back in 20 s: {met[-5:]}")
             time.sleep(0.02)
 
 
@@ -194,11 +209,11 @@ def main():
                 name = kill_round(info, turn)
                 turn += 7  # every process comes in its turn, neighbours not one after the other
                 if name:
-                    took = wait_back(info)
+                    took, met = wait_back(info)
                     times.append(took)
                     killed[name] = killed.get(name, 0) + 1
                     if took > back_limit:
-                        bad.append(f"after a kill of {name} the service was back after {took:.2f} s")
+                        bad.append(f"after a kill of {name} the service was back after {took:.2f} s; before that: {met[-4:]}")
             stop.set()
             for c in clients:
                 c.join(30)
