@@ -83,4 +83,8 @@ faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/kill_ledger.py 300
 
-.PHONY: faults check-all lint lint-fast check-sanitizers
+# System calls that the sandbox allows and nothing makes (root, strace).
+calls: all
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/lint/calls.py; rc=$$?; test $$rc = 0 || test $$rc = 77
+
+.PHONY: calls faults check-all lint lint-fast check-sanitizers
