@@ -187,7 +187,8 @@ ssize_t account_list(struct account *a, bool with_subscriptions, struct arena *a
         err_set(e, ERR_LIMIT, "%zu mailboxes", l.n);
         goto out;
     }
-    memcpy(*out, l.at, l.n * sizeof **out);
+    if (l.n)
+        memcpy(*out, l.at, l.n * sizeof **out);
     rc = (ssize_t)l.n;
     if (rests)
         sweep(a);
