@@ -208,6 +208,7 @@ static int transmit(int fd, struct slice octets, const int *fds, size_t nfds, in
         msg.msg_control = &control;
         msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
         c = CMSG_FIRSTHDR(&msg);
+        INVARIANT(c);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);

@@ -231,6 +231,7 @@ static bool set_ip(struct front_conn *c, const struct sockaddr_storage *ss)
         c->is_loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
         return inet_ntop(AF_INET6, &v6->sin6_addr, c->ip, sizeof c->ip) != NULL;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.*): accept4 has filled it in */
     c->is_loopback = (ntohl(v4->sin_addr.s_addr) >> 24) == 127;
     return inet_ntop(AF_INET, &v4->sin_addr, c->ip, sizeof c->ip) != NULL;
 }

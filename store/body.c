@@ -56,7 +56,7 @@ static int open_message(struct mailbox *m, uint32_t uid, struct stat *st, struct
 /* The first `most` octets into raw, with CR LF into text. */
 static int read_text(struct mailbox *m, uint32_t uid, uint64_t most, bool *whole, struct err *e)
 {
-    struct stat st;
+    struct stat st = {0};
     char last = 0;
     int fd, rc = 0;
     uint64_t size;

@@ -179,14 +179,16 @@ ssize_t account_list(struct account *a, bool with_subscriptions, struct arena *a
 
     if (add_folders(a, &l, &rests, e) < 0 || add_subscriptions(a, &l, e) < 0 || add_uses(a, &l, e) < 0)
         goto out;
-    qsort(l.at, l.n, sizeof *l.at, compare);
+    if (l.n)
+        qsort(l.at, l.n, sizeof *l.at, compare);
     merge(&l, with_subscriptions);
     *out = l.full ? NULL : arena_zalloc(arena, l.n, sizeof **out);
     if (!*out) {
         err_set(e, ERR_LIMIT, "%zu mailboxes", l.n);
         goto out;
     }
-    memcpy(*out, l.at, l.n * sizeof **out);
+    if (l.n)
+        memcpy(*out, l.at, l.n * sizeof **out);
     rc = (ssize_t)l.n;
     if (rests)
         sweep(a);
