@@ -15,8 +15,8 @@
 #include "common/mem.h"
 
 #define BACKOFF_MAX_MS 1000 /* a service that is away longer than that is noticed */
-#define STEADY_SECONDS 60 /* a role that ran so long starts anew without delay */
-#define STOP_SECONDS 5    /* for sessions to end in order */
+#define STEADY_SECONDS 60   /* a role that ran so long starts anew without delay */
+#define STOP_SECONDS 5      /* for sessions to end in order */
 
 extern char **environ;
 

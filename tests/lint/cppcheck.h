@@ -15,13 +15,16 @@
     struct {                                                                                                 \
         struct type *tqe_next, **tqe_prev;                                                                   \
     }
-#define SLIST_HEAD(name, type)                                                                                         \
-    struct name {                                                                                                      \
-        struct type *slh_first;                                                                                        \
+#define SLIST_HEAD(name, type)                                                                               \
+    struct name {                                                                                            \
+        struct type *slh_first;                                                                              \
     }
-#define SLIST_HEAD_INITIALIZER(head) {0}
-#define SLIST_ENTRY(type)                                                                                              \
-    struct {                                                                                                           \
-        struct type *sle_next;                                                                                         \
+#define SLIST_HEAD_INITIALIZER(head)                                                                         \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+#define SLIST_ENTRY(type)                                                                                    \
+    struct {                                                                                                 \
+        struct type *sle_next;                                                                               \
     }
 #define SLIST_FOREACH(at, head, field) for (at = (head)->slh_first; at; at = at->field.sle_next)
