@@ -29,6 +29,7 @@ struct call_group {
  * rename, unlink, access, stat, lstat, open, readlink, select, pselect6, umask, fadvise64: libdb's recovery and archive
  * sched_getparam, sched_getscheduler: glibc, for a thread with attributes
  * fstatfs: trees on a network are refused
+ * epoll_pwait, dup3, faccessat: what arm64 has instead of epoll_wait, dup2, access
  * seccomp, setrlimit, getrlimit: a worker's own start, as glibc chooses
  * pwrite64, ftruncate: memfds; logs of libdb that are cut
  */
@@ -41,12 +42,12 @@ static const struct call_group groups[] = {
             SCMP_SYS(rt_sigreturn), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),
             SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(getpid), SCMP_SYS(gettid),
             SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrandom),
-            SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(epoll_wait),
+            SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
             SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2),
             SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(getsockopt),
             SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(shutdown),
             SCMP_SYS(pipe2), SCMP_SYS(sched_yield), SCMP_SYS(rseq), SCMP_SYS(set_robust_list),
-            SCMP_SYS(sysinfo) /* glibc's qsort asks for the memory's size */, SCMP_SYS(dup), SCMP_SYS(dup2),
+            SCMP_SYS(sysinfo) /* glibc's qsort asks for the memory's size */, SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
             SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(pread64), SCMP_SYS(uname)}},
     {CALLS_ACCEPT, {SCMP_SYS(accept4)}},
     {CALLS_READ,
@@ -54,7 +55,7 @@ static const struct call_group groups[] = {
     {CALLS_WRITE,
         {SCMP_SYS(pwrite64), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(linkat), SCMP_SYS(renameat),
             SCMP_SYS(renameat2), SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(ftruncate)}},
-    {CALLS_KV, {SCMP_SYS(rename), SCMP_SYS(unlink), SCMP_SYS(mkdir), SCMP_SYS(access), SCMP_SYS(stat),
+    {CALLS_KV, {SCMP_SYS(rename), SCMP_SYS(unlink), SCMP_SYS(mkdir), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(stat),
                    SCMP_SYS(lstat), SCMP_SYS(open), SCMP_SYS(readlink), SCMP_SYS(select), SCMP_SYS(pselect6),
                    SCMP_SYS(getcwd), SCMP_SYS(umask), SCMP_SYS(fadvise64)}},
     {CALLS_THREADS, {SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler)}},
