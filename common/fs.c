@@ -36,27 +36,34 @@ int fs_open_dir(int dir, const char *path)
     return open_beneath(dir, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
-static int regular_or_close(int fd)
+static int regular_or_close(int fd, struct stat *st)
 {
-    struct stat st;
-
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
         return fd;
     close(fd);
     errno = ELOOP;
     return -1;
 }
 
+int fs_open_read_stat(int dir, const char *path, struct stat *st)
+{
+    return regular_or_close(open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0), st);
+}
+
 int fs_open_read(int dir, const char *path)
 {
-    return regular_or_close(open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0));
+    struct stat st;
+
+    return fs_open_read_stat(dir, path, &st);
 }
 
 int fs_open_write(int dir, const char *path, int flags, mode_t mode)
 {
-    return regular_or_close(open_beneath(dir, path, flags | O_NONBLOCK, mode));
+    struct stat st;
+
+    return regular_or_close(open_beneath(dir, path, flags | O_NONBLOCK, mode), &st);
 }
 
 int fs_make_dirs(int dir, const char *path)

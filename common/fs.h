@@ -19,6 +19,8 @@ int fs_open_dir(int dir, const char *path);
 /* O_CLOEXEC, O_NONBLOCK and O_NOFOLLOW are added; only a regular file with no more links than allowed is
  * opened. */
 int fs_open_read(int dir, const char *path);
+/* The same, for who wants to know what was opened: it is looked at anyway. */
+int fs_open_read_stat(int dir, const char *path, struct stat *st);
 /* A file for writing; flags as O_CREAT | O_EXCL, O_RDWR ..; mode as given. */
 int fs_open_write(int dir, const char *path, int flags, mode_t mode);
 /* Creates each missing folder of a relative path, mode 0700, and syncs the parent of each it made. */

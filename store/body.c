@@ -34,21 +34,16 @@ static int open_message(struct mailbox *m, uint32_t uid, struct stat *st, struct
         err_set(e, ERR_EXPUNGED, "UID %lu", (unsigned long)uid);
         return -1;
     }
-    fd = fs_open_read(m->cur, msg->file);
+    fd = fs_open_read_stat(m->cur, msg->file, st);
     if (fd < 0 && errno == ENOENT) {
         msg = scan_locate(m, uid, e);
         if (!msg)
             return -1;
-        fd = fs_open_read(m->cur, msg->file);
+        fd = fs_open_read_stat(m->cur, msg->file, st);
     }
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_EXPUNGED, "UID %lu", (unsigned long)uid)
                                : err_errno(e, "message");
-    if (fstat(fd, st) < 0) {
-        err_errno(e, "message");
-        close(fd);
-        return -1;
-    }
     msg->received = (int64_t)st->st_mtim.tv_sec;
     return fd;
 }
