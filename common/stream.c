@@ -381,7 +381,8 @@ void stream_enter(struct stream *s)
 static void wind_up(struct stream *s)
 {
     if (!s->closing) {
-        stream_flush(s);
+        if (!s->out_held || s->shut_asked || s->ending || stream_is_backed_up(s))
+            stream_flush(s);
         if (s->shut_asked && !s->shut_done && !stream_pending(s) && !s->ending) {
             s->shut_done = true;
             stream_tls_goodbye(s);

@@ -83,6 +83,12 @@ enum stream_line stream_line(struct stream *s, size_t max, struct slice *line);
 /* Append here; cap is generous (64 MiB): producers heed stream_is_backed_up. */
 struct buf *stream_out(struct stream *s);
 void stream_flush(struct stream *s);
+/*
+ * While held, output does not leave when a callback returns: for a reply whose continuation is moments away,
+ * so that both go in one packet. stream_flush, an end of the stream and STREAM_OUT_HIGH let it go all the
+ * same.
+ */
+void stream_hold(struct stream *s, bool hold);
 /* Writes what waits and then this, straight from the slice where the socket takes it (no copy); the rest is
  * copied. */
 void stream_write(struct stream *s, struct slice octets);

@@ -108,6 +108,7 @@ struct stream {
     bool in_more : 1;    /* the last read left something behind (in the socket or in the SSL object) */
     bool skip_line : 1;  /* inside a line that is too long */
     bool tell_drained : 1;
+    bool out_held : 1; /* output leaves on stream_flush only */
     bool write_failed : 1;
     bool tls_broken : 1;      /* no close_notify may be sent any more */
     bool tls_wants_write : 1; /* SSL_read must write first */

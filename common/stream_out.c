@@ -151,6 +151,11 @@ void stream_flush(struct stream *s)
         stream_push(s);
 }
 
+void stream_hold(struct stream *s, bool hold)
+{
+    s->out_held = hold;
+}
+
 void stream_write(struct stream *s, struct slice octets)
 {
     size_t waits = stream_pending(s);

@@ -110,6 +110,8 @@ static void run(struct smtp_session *s)
         return;
     }
     smtp_wait(s, SMTP_WAIT_RCPT);
+    /* authd answers at once: what was said before (MAIL, in a pipeline) goes with it, one packet for both */
+    stream_hold(s->c->stream, true);
 }
 
 void smtp_on_rcpt(struct smtp_session *s, enum err_code code)

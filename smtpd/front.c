@@ -360,6 +360,7 @@ static bool drive(struct smtp_session *s)
 
 void smtp_go(struct smtp_session *s)
 {
+    stream_hold(s->c->stream, false);
     if (s->phase >= SMTP_WAIT_AUTH)
         s->phase = SMTP_COMMAND;
     if (!s->end) {
@@ -372,7 +373,7 @@ void smtp_go(struct smtp_session *s)
         smtp_time_command(s);
     }
     /* what waits is read before the answer leaves: one write for both where the client pipelines */
-    if (drive(s))
+    if (drive(s) && s->phase != SMTP_WAIT_RCPT)
         stream_flush(s->c->stream);
 }
 

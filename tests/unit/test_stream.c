@@ -388,6 +388,36 @@ static void output_leaves_at_return(void **state)
     watch_close(&w);
 }
 
+static void output_is_held(void **state)
+{
+    struct watch w;
+
+    (void)state;
+    watch_open(&w);
+    w.on_input = echo_lines;
+    stream_hold(w.s, true);
+    say(&w, "a\n");
+    run_ready(&w);
+    assert_peer_reads(&w, "");
+    stream_flush(w.s);
+    assert_peer_reads(&w, "a;");
+    say(&w, "b\n");
+    run_ready(&w);
+    assert_peer_reads(&w, "");
+    stream_hold(w.s, false);
+    say(&w, "c\n");
+    run_ready(&w);
+    assert_peer_reads(&w, "b;c;");
+    stream_hold(w.s, true);
+    say(&w, "d\n");
+    run_ready(&w);
+    assert_peer_reads(&w, "");
+    stream_shut_write(w.s); /* the last words are not kept back */
+    run_ready(&w);
+    assert_peer_reads(&w, "d;");
+    watch_close(&w);
+}
+
 /* The socket is full: the rest waits, in order, and `drained` comes when it is out. */
 static void back_pressure(void **state)
 {
@@ -1123,6 +1153,7 @@ int main(void)
         cmocka_unit_test(unread),
         cmocka_unit_test(eof_after_input),
         cmocka_unit_test(output_leaves_at_return),
+        cmocka_unit_test(output_is_held),
         cmocka_unit_test(back_pressure),
         cmocka_unit_test(client_that_does_not_read),
         cmocka_unit_test(slow_reader),
