@@ -17,6 +17,11 @@
 #include "common/mem.h"
 
 #define LINE_MAX_OCTETS 4096
+/* Under load lines are collected so long and written together; the first after a silence is written at once.
+ */
+#define COLLECT_NS 2000000
+#define LINES_AT_ONCE 64 /* of one role, before the others have their turn */
+#define OUT_MAX ((size_t)1 << 20)
 
 /* A role's channel. The slot of a role that ended is used again by the next. */
 struct source {
@@ -59,26 +64,30 @@ static void add_time(struct buf *out)
         buf_printf(out, "%s.%03uZ ", text, (unsigned)(now.tv_nsec / 1000000));
 }
 
-static void write_line(const char *name, pid_t pid, struct slice line)
+static void write_lines(struct buf *out)
 {
-    struct buf out = BUF_INIT(LINE_MAX_OCTETS + 256);
-
-    if (lg.is_journal)
-        buf_printf(&out, "<%d>", level_priority(line)); /* sd-daemon(3): the journal stamps time itself */
-    else
-        add_time(&out);
-    buf_printf(&out, "%s[%d] ", name, (int)pid);
-    buf_add(&out, line);
-    buf_add_char(&out, '\n');
-    /* a full disk or closed terminal must not stop anything: the line is lost, the next is tried */
-    if (!out.full && fs_write_all(lg.out, buf_slice(&out)) < 0)
+    /* a full disk or closed terminal must not stop anything: the lines are lost, the next are tried */
+    if (out->n && fs_write_all(lg.out, buf_slice(out)) < 0)
         errno = 0;
-    buf_free(&out);
+    buf_free(out);
 }
 
+static void add_line(struct buf *out, const char *name, pid_t pid, struct slice line)
+{
+    if (lg.is_journal)
+        buf_printf(out, "<%d>", level_priority(line)); /* sd-daemon(3): the journal stamps time itself */
+    else
+        add_time(out);
+    buf_printf(out, "%s[%d] ", name, (int)pid);
+    buf_add(out, line);
+    buf_add_char(out, '\n');
+}
+
+enum taken { TAKEN_LINE, TAKEN_NOTHING, TAKEN_END };
+
 /* One line of a role; the kernel says which process sent it. Lines are made by log_write, but a captured role
- * may send anything: controls are shown as '?'. False at end of file. */
-static bool take_line(struct source *src)
+ * may send anything: controls are shown as '?'. */
+static enum taken take_line(struct source *src, struct buf *out)
 {
     char text[LINE_MAX_OCTETS];
     union {
@@ -92,7 +101,7 @@ static bool take_line(struct source *src)
     pid_t pid = src->pid;
 
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
+        return errno == EAGAIN || errno == EINTR ? TAKEN_NOTHING : TAKEN_END;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
         struct ucred cred;
 
@@ -102,22 +111,49 @@ static bool take_line(struct source *src)
         }
     }
     if (n == 0)
-        return false;
+        return TAKEN_END;
     if (!src->pid)
         src->pid = pid; /* a role says START before it forks anything */
     for (ssize_t i = 0; i < n; i++)
         if (ascii_is_control(text[i]))
             text[i] = '?';
-    write_line(
-        pid == src->pid || !src->child_name[0] ? src->name : src->child_name, pid, slice_of(text, (size_t)n));
-    return true;
+    add_line(out, pid == src->pid || !src->child_name[0] ? src->name : src->child_name, pid,
+        slice_of(text, (size_t)n));
+    return TAKEN_LINE;
+}
+
+/* What waits of a role; false at its end of file. */
+static bool take_lines(struct source *src, struct buf *out)
+{
+    enum taken taken = TAKEN_LINE;
+
+    for (int i = 0; i < LINES_AT_ONCE && taken == TAKEN_LINE; i++)
+        taken = take_line(src, out);
+    return taken != TAKEN_END;
+}
+
+/* Lines come one upon the other: waking up for each costs more than writing it. */
+static void collect(int64_t *last)
+{
+    struct timespec now, pause = {.tv_nsec = COLLECT_NS};
+    int64_t ns;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    if (ns - *last < 4 * COLLECT_NS) {
+        nanosleep(&pause, NULL);
+        ns += COLLECT_NS;
+    }
+    *last = ns;
 }
 
 static void *run(void *arg)
 {
     struct pollfd *fds = NULL;
     struct source *copy = NULL;
+    struct buf out = BUF_INIT(OUT_MAX);
     bool stop = false;
+    int64_t last = 0;
 
     (void)arg;
     while (!stop) {
@@ -148,8 +184,9 @@ static void *run(void *arg)
             if (!fds[i].revents)
                 continue;
             busy = true;
-            more = take_line(&copy[i]);
-
+            more = take_lines(&copy[i], &out);
+            if (out.n > OUT_MAX / 2) /* the lines of one role fit into the rest */
+                write_lines(&out);
             pthread_mutex_lock(&lg.lock);
             lg.sources[i].pid = copy[i].pid;
             if (!more) {
@@ -158,8 +195,11 @@ static void *run(void *arg)
             }
             pthread_mutex_unlock(&lg.lock);
         }
+        write_lines(&out);
         if (stop && busy)
             stop = false; /* once more, until nothing waits */
+        else if (busy)
+            collect(&last);
     }
     free(fds);
     free(copy);
