@@ -15,6 +15,7 @@
     4 /* version (2 octets), type (2 octets), in the machine's order: it never leaves the machine */
 #define IPC_BACKLOG_MAX ((size_t)4 << 20)
 #define IPC_BURST 64 /* messages of one channel handled before others have their turn */
+#define LOOK_AGAIN 8
 
 static const struct {
     const char *name;
@@ -271,6 +272,8 @@ struct ipc {
     struct queued *first, **last;
     size_t backlog;
     unsigned depth; /* of handlers that run: freeing waits for them */
+    unsigned visits;
+    bool crowded; /* when last looked, more than one message waited */
     bool dead;
 };
 
@@ -346,19 +349,27 @@ static bool handle_one(struct ipc *ch, struct buf *store)
     return false;
 }
 
-static void handle_waiting(struct ipc *ch, struct buf *store)
+static void handle_waiting(struct ipc *ch, struct buf *store, int most)
 {
+    int n = 0;
+
     ch->depth++;
-    for (int i = 0; i < IPC_BURST && handle_one(ch, store); i++)
-        ;
+    while (n < most && handle_one(ch, store))
+        n++;
+    if (most > 1)
+        ch->crowded = n > 1;
     if (--ch->depth == 0 && ch->dead && !ch->closed)
         destroy(ch);
 }
 
+/* Mostly one message waits, and looking for a second would be a system call for nothing: the loop comes again
+ * while there is more. Every LOOK_AGAIN times it is looked for. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
+    struct ipc *ch = arg;
+
     (void)fd, (void)what;
-    handle_waiting(arg, &scratch);
+    handle_waiting(ch, &scratch, ch->crowded || ch->visits++ % LOOK_AGAIN == 0 ? IPC_BURST : 1);
 }
 
 void ipc_drain(struct ipc *ch)
@@ -366,7 +377,7 @@ void ipc_drain(struct ipc *ch)
     struct buf store = BUF_INIT(IPC_MAX + 64);
 
     if (ch && !ch->dead)
-        handle_waiting(ch, &store);
+        handle_waiting(ch, &store, IPC_BURST);
     buf_free(&store);
 }
 
