@@ -8,12 +8,10 @@ SANITIZED = yes
 else
 SANITIZED =
 endif
-AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib FAULT_SECONDS=10 \
-	ASAN_OPTIONS=detect_leaks=0; export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS FAULT_SECONDS;
-	ASAN_OPTIONS=detect_leaks=1:symbolize=1 LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
 AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(abs_top_srcdir)/tests/lib \
-	POSTAMT_SANITIZED=$(SANITIZED) FAULT_SECONDS=10 ASAN_OPTIONS=detect_leaks=1:symbolize=1 LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
-	export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH ASAN_OPTIONS LSAN_OPTIONS FAULT_SECONDS POSTAMT_SANITIZED;
+	FAULT_SECONDS=10 POSTAMT_SANITIZED=$(SANITIZED) ASAN_OPTIONS=detect_leaks=1:symbolize=1 \
+	LSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/lib/lsan.supp:print_suppressions=0; \
+	export POSTAMT_BUILD PYTHONDONTWRITEBYTECODE PYTHONPATH FAULT_SECONDS POSTAMT_SANITIZED ASAN_OPTIONS LSAN_OPTIONS;
 
 # Where daemons cannot be started: make check E2E_TESTS= (distcheck takes it too)
 E2E_TESTS =
