@@ -30,6 +30,22 @@ static void look_for_room(void *ctx, const struct directory_account *account)
     r->some |= has_room(r->d, account);
 }
 
+/*
+ * RFC 5321 4.5.1: <postmaster> without a domain reaches somebody; the front takes it for this host's. A host
+ * whose name is no mail domain has its postmaster in the first one there is.
+ */
+static enum err_code look_up(struct authd *a, struct address *address,
+    void (*each)(void *ctx, const struct directory_account *account), void *ctx)
+{
+    enum err_code code = directory_resolve(a->directory, address, each, ctx);
+
+    if (code != ERR_NO_RELAY || !slice_eq_nocase(address->local, SLICE("postmaster")) ||
+        !slice_eq_nocase(address->domain, slice_str(a->role->settings->hostname)))
+        return code;
+    address->domain = SLICE("");
+    return directory_resolve(a->directory, address, each, ctx);
+}
+
 static bool rcpt_ask(struct authd *a, struct ipc *ch, struct ipc_in *in)
 {
     uint64_t session = ipc_get_u64(in);
@@ -44,7 +60,7 @@ static bool rcpt_ask(struct authd *a, struct ipc *ch, struct ipc_in *in)
         return false;
     arena_init(&arena, 4096);
     if (address_parse(text, &arena, &address) == ADDRESS_OK)
-        code = directory_resolve(a->directory, &address, look_for_room, &room);
+        code = look_up(a, &address, look_for_room, &room);
     if (code == ERR_OK && !room.some)
         code = ERR_OVER_QUOTA;
     arena_free(&arena);
@@ -129,7 +145,7 @@ static bool expand(struct authd *a, struct ipc *ch, struct ipc_in *in)
         if (code != ERR_OK)
             continue;
         if (address_parse(text, &arena, &address) == ADDRESS_OK)
-            one = directory_resolve(a->directory, &address, expand_account, &x);
+            one = look_up(a, &address, expand_account, &x);
         if (one != ERR_OK)
             expand_item(&x, text, SLICE(""), true, one);
     }

@@ -22,7 +22,7 @@ A transcript is text, one behaviour a file:
     2C: ..  2S: ..             the same on a second connection of the same user (opened and logged in when first named)
     2service: smtp             what the second connection speaks, where it differs
     2login no                  the second connection is not logged in (login: it alone is)
-    run: shell command         must end with 0; $MAILDIR, $STATEDIR, $PORT_smtp .. are set
+    run: shell command         must end with 0; $MAILDIR, $OTHERDIR, $STATEDIR, $PORT_smtp .. are set
 
 $USER, $PASSWORD, $DOMAIN, $PLAIN (the AUTH PLAIN response), $USER64, $PASSWORD64 stand for the account's in C and S lines, as does
 $OTHER for one more account, which all transcripts share. Each transcript gets a user of its own. Prints one line a transcript; the exit status is 1 if any failed.
@@ -215,7 +215,7 @@ class Transcript:
             self.conn(name or "1").starttls()
         elif word == "run:":
             env = dict(os.environ, MAILDIR=self.maildir, STATEDIR=self.maildir.replace("/mail/", "/state/").removesuffix("/Maildir"),
-                       DIR=self.d, MAILUSER=self.user, PASSWORD=self.vars["$PASSWORD"],
+                       DIR=self.d, MAILUSER=self.user, OTHERDIR=self.info["maildir"] % (self.info["users"]["count"] - 1), PASSWORD=self.vars["$PASSWORD"],
                        **{f"PORT_{k}": str(v) for k, v in self.info["ports"].items()})
             r = subprocess.run(rest, shell=True, env=env, capture_output=True, text=True, timeout=60)
             if r.returncode != 0:
