@@ -11,8 +11,11 @@ auth_libauth_a_SOURCES = \
 	auth/directory_table.c auth/directory_table.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_password tests/unit/test_directory
-TESTS += tests/unit/test_password tests/unit/test_directory
+check_PROGRAMS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin
+TESTS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin
+tests_unit_test_admin_SOURCES = tests/unit/test_admin.c
+tests_unit_test_admin_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_admin_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
 tests_unit_test_password_SOURCES = tests/unit/test_password.c
 tests_unit_test_password_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_password_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)

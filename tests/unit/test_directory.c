@@ -75,6 +75,13 @@ static enum err_code add_alias(
     return directory_alias_add(d, &a, &e) == 0 ? ERR_OK : e.code;
 }
 
+static bool count_account(void *ctx, const struct directory_account *a)
+{
+    (void)a;
+    ++*(size_t *)ctx;
+    return true;
+}
+
 static struct directory *with_people(void)
 {
     static const char *const people[] = {"ann@example.org", "bob@example.org", "cid@example.net"};
@@ -271,17 +278,60 @@ static void accounts_change(void **state)
     directory_close(d);
 }
 
+/* A change that began with a look is made only if nobody was faster: a login that makes a verifier does not
+ * undo a suspension. */
+static void accounts_are_swapped(void **state)
+{
+    struct directory *d = with_people();
+    struct directory_account before, mine, theirs, now;
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(directory_account_get(d, SLICE("ann@example.org"), &before, NULL), 0);
+    mine = theirs = before;
+    snprintf(mine.scram, sizeof mine.scram, "SCRAM-SHA-256$1:x$y:z");
+    theirs.suspended = true;
+    assert_int_equal(directory_account_swap(d, &before, &theirs, &e), 0);
+    assert_int_equal(directory_account_swap(d, &before, &mine, &e), -1);
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    assert_int_equal(directory_account_get(d, SLICE("ann@example.org"), &now, NULL), 0);
+    assert_true(now.suspended && now.scram[0] == '\0');
+    snprintf(mine.address, sizeof mine.address, "nobody@example.org");
+    assert_int_equal(directory_account_swap(d, &before, &mine, &e), -1);
+    assert_int_equal(e.code, ERR_NO_USER);
+    directory_close(d);
+}
+
+/* What a dry run checks is refused or not as it would be, and nothing is changed. */
+static void pretending_changes_nothing(void **state)
+{
+    struct directory *d = with_people();
+    uint64_t generation = directory_generation(d);
+    size_t n = 0;
+
+    (void)state;
+    directory_pretend(true);
+    assert_int_equal(add_account(d, "dan@example.org"), ERR_OK);
+    assert_int_equal(add_account(d, "ann@example.org"), ERR_EXISTS);
+    assert_int_equal(add_alias(d, "info@example.org", "ann@example.org", true, true), ERR_OK);
+    assert_int_equal(directory_account_remove(d, SLICE("ann@example.org"), NULL), 0);
+    assert_int_equal(directory_domain_add(d, SLICE("example.com"), NULL), 0);
+    directory_pretend(false);
+    assert_int_equal(directory_generation(d), generation);
+    assert_false(directory_has_domain(d, SLICE("example.com")));
+    assert_goes(d, "ann@example.org", "ann@example.org ");
+    assert_goes(d, "info@example.org", "no user");
+    directory_close(d);
+    d = open_it();
+    directory_accounts(d, SLICE(""), count_account, &n);
+    assert_int_equal(n, 3);
+    directory_close(d);
+}
+
 static bool list_account(void *ctx, const struct directory_account *a)
 {
     buf_printf(ctx, "%s ", a->address);
     return strcmp(a->address, "stop@example.org") != 0;
-}
-
-static bool count_account(void *ctx, const struct directory_account *a)
-{
-    (void)a;
-    ++*(size_t *)ctx;
-    return true;
 }
 
 static void accounts_are_listed(void **state)
@@ -1015,6 +1065,8 @@ int main(void)
         T(domains),
         T(account_names),
         T(accounts_change),
+        T(accounts_are_swapped),
+        T(pretending_changes_nothing),
         T(accounts_are_listed),
         T(scram_for_all),
         T(aliases),
