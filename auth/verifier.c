@@ -242,7 +242,7 @@ static bool hash_is_old(const struct verifier *v, const char *hash)
  */
 static void upgrade(struct verifier *v, struct slice password, struct directory_account *verified)
 {
-    struct directory_account now;
+    struct directory_account now, before;
     char hash[sizeof(now.hash)] = "", scram[sizeof(now.scram)] = "";
     bool old = hash_is_old(v, verified->hash), lacks = verified->scram[0] == '\0';
 
@@ -254,12 +254,15 @@ static void upgrade(struct verifier *v, struct slice password, struct directory_
         scram[0] = '\0';
     if (directory_account_get(v->directory, slice_str(verified->address), &now, NULL) == 0 &&
         strcmp(now.hash, verified->hash) == 0) {
+        before = now;
         if (old)
             memcpy(now.hash, hash, sizeof(hash));
         if (now.scram[0] == '\0')
             memcpy(now.scram, scram, sizeof(scram));
-        if (directory_account_set(v->directory, &now, NULL) == 0)
+        /* suspended or given a new password in this moment: that stays */
+        if (directory_account_swap(v->directory, &before, &now, NULL) == 0)
             *verified = now;
+        mem_wipe(&before, sizeof(before));
     }
     mem_wipe(&now, sizeof(now));
     mem_wipe(hash, sizeof(hash));

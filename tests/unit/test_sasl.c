@@ -60,6 +60,13 @@ int directory_account_set(struct directory *d, const struct directory_account *a
     return 0;
 }
 
+int directory_account_swap(struct directory *d, const struct directory_account *before,
+    const struct directory_account *after, struct err *e)
+{
+    (void)before;
+    return directory_account_set(d, after, e);
+}
+
 static bool crypt_with(struct slice password, const char *setting, char *out, size_t size)
 {
     struct crypt_data *data = calloc(1, sizeof(*data));
