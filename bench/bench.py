@@ -167,10 +167,13 @@ def fill(server):
     deliver(server, BIG, 1, [f"--ops={BIG_MESSAGES}", "--conns=10"])
     for u in range(MIXED, MIXED + MIXED_USERS):
         deliver(server, u, 1, [f"--ops={MIXED_MESSAGES}", "--conns=5"])
-    # every account once: mailboxes made, passwords known, names moved to cur
-    for first, users in ((BIG, 1), (MIXED, MIXED_USERS), (LOGINS, LOGIN_USERS)):
+    # every account once: mailboxes made, passwords known where they are kept, names moved to cur
+    for first, users in ((BIG, 1), (MIXED, MIXED_USERS), (LOGINS, LOGIN_USERS), (APPENDS, 1)):
         for u in range(first, first + users):
             run_load(server, "imap_plain", "session", u, 1, ["--ops=1"])
+    for first, users in ((BIG, 1), (LOGINS, LOGIN_USERS)):
+        for u in range(first, first + users):
+            run_load(server, "pop3_plain", "pop3", u, 1, ["--ops=1"])
 
 
 def measure(server, row, scale):

@@ -288,7 +288,7 @@ static void tell_expunged(struct view *v, const struct view_events *events, void
 
 bool view_has_news(const struct view *cv)
 {
-    /* what was sorted lazily is no change that anybody could see */
+    /* what was sorted lazily or need not be looked at again is no change that anybody could see */
     struct view *v = (struct view *)(uintptr_t)cv;
     size_t n;
 
@@ -302,7 +302,12 @@ bool view_has_news(const struct view *cv)
     if (n)
         return true;
     free(collect_flags(v, &n));
-    return n > 0;
+    if (n)
+        return true;
+    /* The session knows all of it, mostly its own STOREs: else each would be compared with all before it. */
+    v->modseq = v->expunged = v->m->modseq;
+    v->nseen = 0;
+    return false;
 }
 
 void view_sync(struct view *v, bool with_expunges, const struct view_events *events, void *ctx)

@@ -174,6 +174,13 @@ static void own_changes_only(void **state)
     view_seen_change(v, 2, mailbox_by_uid(w->m, 2)->modseq);
     change(w->m, 2, FLAG_DELETED); /* after ours: not known */
     expect(v, true, "f2(2:19) ");
+    /* looking without telling forgets what is known already, and nothing else */
+    change(w->m, 4, FLAG_FLAGGED);
+    view_seen_change(v, 4, mailbox_by_uid(w->m, 4)->modseq);
+    assert_false(view_has_news(v));
+    assert_false(view_has_news(v));
+    change(w->m, 4, FLAG_DELETED);
+    assert_true(view_has_news(v));
     view_free(v);
 }
 
