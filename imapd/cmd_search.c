@@ -228,6 +228,8 @@ static enum imap_step run(struct imap_cmd *c)
     struct search *s = c->data;
     uint32_t seq, uid;
 
+    if (s->program.charset_named && c->s->utf8) /* RFC 6855 3 */
+        return imap_reply(c, IMAP_BAD, NULL, "after ENABLE UTF8=ACCEPT all is UTF-8; leave CHARSET out");
     if (s->program.charset_unknown)
         return imap_reply(c, IMAP_NO, "BADCHARSET (UTF-8 US-ASCII)", "%s", err_row(ERR_BAD_CHARSET)->text);
     if (!s->started)

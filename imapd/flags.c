@@ -65,6 +65,10 @@ int imap_flags_parse(
         }
         *bits |= bit;
     }
+    /* a letter that is on no message yet may have gone to a later name of the same list */
+    for (size_t i = 0; create && i < n; i++)
+        if (!imap_system_flag(names[i]) && mailbox_keyword_letter(m, names[i], false, NULL) < 0)
+            return err_set(e, ERR_KEYWORDS_FULL, "too many in one command");
     return 0;
 }
 

@@ -70,6 +70,7 @@ struct search_program {
     enum search_cost cost; /* of the dearest step */
     bool extended;         /* RETURN was there: answer ESEARCH (RFC 4731) */
     unsigned returns;      /* enum search_return */
+    bool charset_named;    /* there was a CHARSET */
     bool charset_unknown;  /* NO [BADCHARSET] */
 };
 

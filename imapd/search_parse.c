@@ -424,6 +424,7 @@ bool search_parse(struct imap_parse *p, struct search_program *out)
     if (take_word(p, SLICE("CHARSET"))) {
         if (!imap_parse_space(p) || !imap_parse_astring(p, &r.charset) || !imap_parse_space(p))
             return false;
+        out->charset_named = true;
         out->charset_unknown = !decode_charset_known(r.charset);
     }
     r.root = node_new(&r);
