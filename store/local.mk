@@ -4,6 +4,7 @@ LIBS_STORE = store/libstore.a $(LIBS_MAIL) $(UNISTRING_LIBS)
 store_libstore_a_SOURCES = \
 	store/account.c store/account.h store/account_priv.h \
 	store/append.c \
+	store/array.c \
 	store/assign.c \
 	store/body.c \
 	store/boxes.c \
@@ -12,6 +13,7 @@ store_libstore_a_SOURCES = \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
 	store/index.c store/index.h \
+	store/journal.c store/journal.h \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
 	store/meta.c store/meta.h \
@@ -29,6 +31,7 @@ STORE_TESTS = \
 	tests/unit/test_folder \
 	tests/unit/test_delivery \
 	tests/unit/test_mailbox \
+	tests/unit/test_index \
 	tests/unit/test_view
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
@@ -45,6 +48,9 @@ tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_mailbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_index_SOURCES = tests/unit/test_index.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)

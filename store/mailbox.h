@@ -25,11 +25,12 @@ struct message {
     uint64_t size;      /* octets in the file; 0: not known yet */
     uint64_t size_crlf; /* RFC822.SIZE; 0: not known yet, ask mailbox_size() */
     int64_t
-        received;  /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
-    int64_t saved; /* SAVEDATE from D=; 0: not known */
-    char *file;    /* name in cur/ */
-    bool unnamed;  /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
-    bool recent;   /* came from new/, and no session has been told \Recent yet */
+        received;   /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
+    int64_t saved;  /* SAVEDATE from D=; 0: not known */
+    uint64_t cache; /* place of its record in postamt.cache; 0: none */
+    char *file;     /* name in cur/ */
+    bool unnamed;   /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
+    bool recent;    /* came from new/, and no session has been told \Recent yet */
 };
 
 /* Shared: a second open of the same name in this account gives the same object, one reference more. */
@@ -79,6 +80,13 @@ int mailbox_text(struct mailbox *m, uint32_t uid, struct slice *text, struct err
 /* Only the first octets, at least the header section if it is below `most`. */
 int mailbox_text_head(struct mailbox *m, uint32_t uid, size_t most, struct slice *text, struct err *e);
 void mailbox_text_drop(struct mailbox *m);
+
+/*
+ * Around several changes that belong together (one step of a command): the lock is taken once, and the index
+ * is written once, at mailbox_end. Not across a wait: other processes stand still meanwhile.
+ */
+int mailbox_begin(struct mailbox *m, struct err *e);
+void mailbox_end(struct mailbox *m);
 
 enum flag_change { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };
 /* One message; a rename, no sync in line (grouped: mailbox_sync). *changed tells whether anything did.

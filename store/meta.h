@@ -7,8 +7,8 @@
  *     uidnext 1025
  *     modseq 1025
  *
- * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks
- * of META_BLOCK, so that a number costs a durable write only once in so many.
+ * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks,
+ * so that a number costs a durable write only once in so many.
  */
 #ifndef STORE_META_H
 #define STORE_META_H
@@ -18,6 +18,7 @@
 
 #define META_FILE "postamt-mailbox"
 #define META_BLOCK 1024
+#define META_MODSEQ_BLOCK 16384 /* every flag change takes one, and there are 2^63 */
 
 struct meta {
     uint32_t uidvalidity;

@@ -135,6 +135,7 @@ struct compare {
     size_t nfresh, fresh_size;
     struct message *added;
     size_t nadded, added_size;
+    bool pooled;         /* names of `added` lie in the scan's text, which goes to the mailbox */
     struct uids missing; /* UIDs of the array without a name */
     struct uids dead;    /* expunged UIDs, sorted; made when asked for */
     bool dead_made;
@@ -188,7 +189,7 @@ static void add_known(struct compare *c, const char *file, uint32_t uid)
         .size = name.size,
         .size_crlf = name.size_crlf,
         .saved = name.saved,
-        .file = mem_strdup(file),
+        .file = c->pooled ? (char *)(uintptr_t)file : mem_strdup(file),
         .unnamed = name.uid == 0};
 }
 
@@ -197,9 +198,10 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
 {
     struct name name;
 
-    if (strcmp(msg->file, file) != 0) {
-        free(msg->file);
-        msg->file = mem_strdup(file);
+    bool renamed = strcmp(msg->file, file) != 0;
+
+    if (renamed) {
+        message_set_name(m, msg, mem_strdup(file));
         if (msg->unnamed && name_parse(slice_str(file), m->meta.uidvalidity, &name) && name.uid) {
             msg->unnamed = false;
             m->unnamed--;
@@ -207,7 +209,9 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
     }
     if (msg->flags != flags) {
         msg->flags = flags;
-        message_changed(m, msg);
+        journal_changed(m, msg);
+    } else if (renamed) {
+        journal_renamed(m, msg);
     }
 }
 
@@ -265,44 +269,37 @@ static void compare_all(struct compare *c)
         uids_add(&c->missing, m->msgs[at].uid);
 }
 
-/* What others brought into the array, with MODSEQs; at the first look all have the same. */
-static int take_added(struct compare *c, bool first, struct err *e)
+/* What others brought into the array. */
+static int take_added(struct compare *c, struct err *e)
 {
     struct mailbox *m = c->m;
-    uint32_t last = c->nadded ? c->added[c->nadded - 1].uid : 0;
-    bool others;
-    int rc = 0;
 
-    if (last >= m->uidnext) {
-        if (numbers_lock(m, &others, e) < 0)
-            return -1;
-        rc = numbers_saw(m, last, e);
-        numbers_unlock(m);
+    if (c->nadded && numbers_saw(m, c->added[c->nadded - 1].uid, e) < 0)
+        return -1;
+    for (size_t i = 0; i < c->nadded; i++) {
+        struct message *msg = &c->added[i];
+
+        m->unnamed += msg->unnamed;
+        if (m->loading) {
+            msg->modseq = m->modseq;
+            message_put(m, msg);
+        } else {
+            journal_added(m, msg);
+        }
+        msg->file = NULL;
     }
-    if (rc == 0 && m->n + c->nadded > m->size) {
-        m->size = m->n + c->nadded + 64;
-        m->msgs = mem_realloc(m->msgs, m->size, sizeof *m->msgs);
+    if (c->pooled) {
+        m->names = c->scan->text;
+        c->scan->text = BUF_INIT(BUF_OWN);
     }
-    for (size_t i = 0; i < c->nadded && rc == 0; i++) {
-        m->unnamed += c->added[i].unnamed;
-        m->msgs[m->n] = c->added[i];
-        if (first)
-            m->msgs[m->n].modseq = m->modseq;
-        else
-            message_changed(m, &m->msgs[m->n]);
-        m->n++;
-        c->added[i].file = NULL;
-    }
-    if (rc == 0)
-        messages_sort(m);
-    return rc;
+    return 0;
 }
 
 static void compare_clear(struct compare *c)
 {
     for (size_t i = 0; i < c->nfresh; i++)
         free(c->fresh[i].file);
-    for (size_t i = 0; i < c->nadded; i++)
+    for (size_t i = 0; i < c->nadded && !c->pooled; i++)
         free(c->added[i].file);
     c->nfresh = c->nadded = 0;
 }
@@ -334,21 +331,12 @@ static size_t believe(struct mailbox *m, const struct uids *first, const struct 
         msg = message_find(m, second->at[j]);
         if (!msg)
             continue;
-        free(msg->file);
-        msg->file = NULL;
+        message_free_name(m, msg);
         any = true;
     }
     if (any)
         messages_compact(m);
     return doubt;
-}
-
-static int64_t now_ns(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /*
@@ -382,11 +370,12 @@ static void fetch_back(struct mailbox *m, const struct uids *missing)
 static int look(struct mailbox *m, struct compare *c, struct err *e)
 {
     struct uids before = {0};
-    bool doubt = true, first = m->n == 0 && m->old_bound == 0;
+    bool doubt = true;
     int rc = 0;
 
     for (int round = 0; round < 2 && doubt && rc == 0; round++) {
-        int64_t begin = now_ns(CLOCK_MONOTONIC), wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->cur);
+        int64_t begin = clock_ns(CLOCK_MONOTONIC), wall = clock_ns(CLOCK_REALTIME),
+                stamp = folder_stamp(m->cur);
         struct scan scan = {.text = BUF_INIT(BUF_OWN)};
 
         compare_clear(c);
@@ -394,12 +383,13 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         before = c->missing;
         c->missing = (struct uids){0};
         c->scan = &scan;
+        c->pooled = m->loading && m->n == 0;
         if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0) {
             rc = -1;
         } else {
             sort_by_uid(&scan);
             compare_all(c);
-            rc = take_added(c, first, e);
+            rc = take_added(c, e);
             m->cur_stamp = stamp;
             m->cur_trusted = wall - stamp > TRUST_AGE;
             if (c->missing.n == 0)
@@ -411,7 +401,7 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             fetch_back(m, &c->missing);
         c->scan = NULL;
         scan_free(&scan);
-        m->scanned_at = now_ns(CLOCK_MONOTONIC);
+        m->scanned_at = clock_ns(CLOCK_MONOTONIC);
         m->scan_cost = m->scanned_at - begin;
     }
     if (doubt || rc < 0)
@@ -424,34 +414,47 @@ int scan_cur(struct mailbox *m, struct err *e)
 {
     struct compare c = {.m = m};
     bool others;
-    int rc = look(m, &c, e);
+    int rc;
 
+    /* no process of ours changes anything meanwhile: what differs from the array, others did */
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    rc = look(m, &c, e);
     if (rc == 0 && c.nfresh) {
-        rc = numbers_lock(m, &others, e);
-        if (rc == 0) {
-            /* somebody was faster: his UIDs first, ours above them */
-            if (others && m->locked == 1)
-                rc = look(m, &c, e);
-            if (rc == 0) {
-                rc = assign_uids(m, c.fresh, c.nfresh, e);
-                c.nfresh = 0;
-            }
-            numbers_unlock(m);
-        }
+        rc = assign_uids(m, c.fresh, c.nfresh, e);
+        c.nfresh = 0;
     }
     compare_free(&c);
+    numbers_unlock(m);
+    return rc;
+}
+
+static int take_fresh(struct mailbox *m, struct compare *c, struct err *e)
+{
+    bool others;
+    int rc;
+
+    if (c->nfresh == 0)
+        return 0;
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    rc = others ? scan_cur(m, e) : 0;
+    if (rc == 0) {
+        rc = assign_uids(m, c->fresh, c->nfresh, e);
+        c->nfresh = 0;
+    }
+    numbers_unlock(m);
     return rc;
 }
 
 int scan_fresh(struct mailbox *m, struct err *e)
 {
-    int64_t wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->fresh);
+    int64_t wall = clock_ns(CLOCK_REALTIME), stamp = folder_stamp(m->fresh);
     struct compare c = {.m = m};
     DIR *list = fs_list(m->fresh);
     struct dirent *d;
     struct name name;
     size_t odd = 0;
-    bool others;
     int rc = 0;
 
     if (!list)
@@ -464,18 +467,8 @@ int scan_fresh(struct mailbox *m, struct err *e)
     closedir(list);
     m->fresh_stamp = rc == 0 ? stamp : 0;
     m->fresh_trusted = wall - stamp > TRUST_AGE;
-    if (rc == 0 && c.nfresh) {
-        rc = numbers_lock(m, &others, e);
-        if (rc == 0) {
-            if (others)
-                rc = scan_cur(m, e);
-            if (rc == 0) {
-                rc = assign_uids(m, c.fresh, c.nfresh, e);
-                c.nfresh = 0;
-            }
-            numbers_unlock(m);
-        }
-    }
+    if (rc == 0)
+        rc = take_fresh(m, &c, e);
     compare_free(&c);
     return rc;
 }
