@@ -222,6 +222,7 @@ void mailbox_close(struct mailbox *m)
     mailbox_text_drop(m);
     buf_free(&m->raw);
     buf_free(&m->crlf);
+    m->watched = m->sure = false;
     m->closed_at = clock_ns(CLOCK_MONOTONIC);
     release_some(m->account);
 }
@@ -388,7 +389,8 @@ static bool is_due(const struct mailbox *m, int64_t cur)
 {
     int64_t now = clock_ns(CLOCK_REALTIME), since = clock_ns(CLOCK_MONOTONIC) - m->scanned_at;
 
-    return now - cur > TRUST_AGE && since > TRUST_AGE && since / SCAN_SHARE > m->scan_cost;
+    return !(m->watched && m->sure) && now - cur > TRUST_AGE && since > TRUST_AGE &&
+           since / SCAN_SHARE > m->scan_cost;
 }
 
 static bool is_cur_known(const struct mailbox *m, int64_t stamp)
@@ -424,6 +426,31 @@ int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
         rc = scan_fresh(m, e);
     numbers_unlock(m);
     return rc;
+}
+
+int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct err *e)
+{
+    bool others;
+
+    if (!complete) {
+        m->watched = m->sure = false;
+    } else if (!m->watched) {
+        m->watched = true;
+        m->sure = m->cur_trusted;
+    }
+    if (complete && names.n && !m->gone) {
+        int64_t stamp = folder_stamp(m->cur);
+
+        if (numbers_lock(m, &others, e) < 0)
+            return -1;
+        /* what happens after this moment we are told later */
+        if (m->watched && m->sure && keywords_load(m, e) == 0 && scan_names(m, names)) {
+            m->cur_stamp = stamp;
+            m->cur_trusted = false;
+        }
+        numbers_unlock(m);
+    }
+    return mailbox_refresh(m, true, e);
 }
 
 /* --- telling --- */

@@ -58,6 +58,14 @@ size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid);
  */
 int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e);
 
+/*
+ * The same when a watch on the folder told of it: `names` came to or left cur/, a slash behind each.
+ * complete: there were no others since the call before. While calls are complete nothing but those names need
+ * be looked at; with the first complete one the watch has begun. Ends with the next close or a call that is
+ * not complete.
+ */
+int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct err *e);
+
 /* UIDs expunged with a MODSEQ > since, ascending by MODSEQ; the array belongs to the mailbox. *complete: the
  * history reaches back to `since`. */
 struct mailbox_expunged {

@@ -80,6 +80,8 @@ struct mailbox {
 
     int64_t cur_stamp, fresh_stamp; /* mtimes (ns) the array stands for; 0: look */
     bool cur_trusted, fresh_trusted;
+    bool watched;                  /* what happens in cur/ we are told by name */
+    bool sure;                     /* and nothing had happened unseen when that began */
     int64_t scanned_at, scan_cost; /* ns, monotonic: end and duration of the last scan of cur/ */
     int64_t own_before;            /* own_begin() */
     size_t odd;                    /* entries that are no messages, as last logged */
@@ -162,6 +164,8 @@ size_t mailbox_changed_since(
 /* scan.c */
 /* Compares the whole of cur/ with the array. Names without a UID get one. */
 int scan_cur(struct mailbox *m, struct err *e);
+/* Looks only at these names of cur/. True when they explain all: the array is as the folder is. */
+bool scan_names(struct mailbox *m, struct slice names);
 /* Takes what is in new/. */
 int scan_fresh(struct mailbox *m, struct err *e);
 /* The message's file was not where the array says: looks for it. ERR_EXPUNGED. */

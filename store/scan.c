@@ -401,6 +401,7 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             fetch_back(m, &c->missing);
         c->scan = NULL;
         scan_free(&scan);
+        m->sure = m->watched && rc == 0;
         m->scanned_at = clock_ns(CLOCK_MONOTONIC);
         m->scan_cost = m->scanned_at - begin;
     }
@@ -408,6 +409,54 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         m->cur_stamp = 0; /* look again next time */
     free(before.at);
     return rc;
+}
+
+/* One name that came to cur/ or left it. */
+static bool scan_name(struct mailbox *m, const char *file)
+{
+    struct message *msg;
+    struct stat st;
+    struct name name;
+    uint32_t uid;
+    bool is_there;
+
+    if (file[0] == '.' || !name_parse(slice_str(file), m->meta.uidvalidity, &name))
+        return true;
+    uid = name.uid ? name.uid : adopt_find(m, name.unique);
+    msg = uid ? message_find(m, uid) : NULL;
+    is_there = fs_stat(m->cur, file, &st) == 0;
+    if (!msg || strcmp(msg->file, file) == 0)
+        return is_there == (msg != NULL); /* as we know it; or new, or gone: that is for a scan */
+    if (!is_there)
+        return true; /* a name the message had before */
+    if (!S_ISREG(st.st_mode) || fs_stat(m->cur, msg->file, &st) == 0)
+        return false;
+    take_name(m, msg, file, name.flags);
+    return true;
+}
+
+/*
+ * What a message was called before is told as well as its new name, in either order: so the new names first,
+ * and only then is an old one that is no more a riddle.
+ */
+bool scan_names(struct mailbox *m, struct slice names)
+{
+    char file[NAME_LEN_MAX + 1];
+    bool explained = true;
+
+    for (int pass = 0; pass < 2; pass++) {
+        struct slice rest = names, part;
+
+        explained = true;
+        while (slice_cut(&rest, '/', &part)) {
+            if (part.n == 0 || part.n > NAME_LEN_MAX)
+                continue;
+            memcpy(file, part.p, part.n);
+            file[part.n] = '\0';
+            explained = scan_name(m, file) && explained;
+        }
+    }
+    return explained;
 }
 
 int scan_cur(struct mailbox *m, struct err *e)

@@ -12,8 +12,7 @@
 
 #include "common/fs.h"
 #include "common/log.h"
-#include "store/account_priv.h"
-#include "store/index.h"
+#include "store/mailbox_priv.h"
 #include "store/view.h"
 #include "tests/unit/store_box.h"
 
@@ -453,6 +452,14 @@ static void damaged(void **state)
     assert_int_equal(append(w->a, "5\r\n", 0), last + 1);
 }
 
+static struct slice slice_before_flags(const char *file)
+{
+    struct name name;
+
+    assert_true(name_parse(slice_str(file), 0, &name));
+    return name.base;
+}
+
 /* A process that died after its rename and before its note. */
 static void died_before_the_note(void **state)
 {
@@ -469,7 +476,7 @@ static void died_before_the_note(void **state)
     again(w);
     wait_a_bit();
     assert_int_equal(box_count(&w->b, CUR, name), 1);
-    assert_true(name_write_flags(&fresh, slice_of(name, strlen(name) - 3), FLAG_SEEN));
+    assert_true(name_write_flags(&fresh, slice_before_flags(name), FLAG_SEEN));
     snprintf(from, sizeof from, CUR "/%s", name);
     snprintf(to, sizeof to, CUR "/%s", buf_str(&fresh));
     box_rename(&w->b, from, to);
@@ -480,12 +487,79 @@ static void died_before_the_note(void **state)
     buf_free(&fresh);
 }
 
+/* A watch tells names: the folder is not read for a flag, and is for what a name does not explain. */
+static void told_by_name(void **state)
+{
+    struct world *w = *state;
+    char name[256], from[300], to[300];
+    struct buf fresh = BUF_INIT(512), names = BUF_INIT(2048);
+    struct mailbox *m;
+    struct err e = {0};
+    int64_t scanned;
+
+    append(w->a, "1\r\n", 0);
+    m = open_box(w->a);
+    wait_a_bit();
+    assert_int_equal(mailbox_told(m, SLICE(""), true, &e), 0); /* makes sure once */
+    scanned = m->scanned_at;
+    for (int round = 0; round < 3; round++) {
+        uint64_t highest = mailbox_highestmodseq(m);
+
+        assert_int_equal(box_count(&w->b, CUR, name), 1);
+        buf_clear(&fresh);
+        buf_clear(&names);
+        name_write_flags(&fresh, slice_before_flags(name), round % 2 ? 0 : FLAG_SEEN);
+        snprintf(from, sizeof from, CUR "/%s", name);
+        snprintf(to, sizeof to, CUR "/%s", buf_str(&fresh));
+        box_rename(&w->b, from, to);
+        /* the order of the two does not matter */
+        buf_printf(&names, "%s/%s/", round ? name : buf_str(&fresh), round ? buf_str(&fresh) : name);
+        wait_a_bit();
+        assert_int_equal(mailbox_told(m, buf_slice(&names), true, &e), 0);
+        assert_int_equal(mailbox_at(m, 0)->flags, round % 2 ? 0 : FLAG_SEEN);
+        assert_int_equal(mailbox_highestmodseq(m), highest + 1);
+        assert_int_equal(m->scanned_at, scanned);
+    }
+    /* our own change is explained too, without a look later */
+    flag(m, 1, FLAGS_ADD, FLAG_DRAFT);
+    box_count(&w->b, CUR, name);
+    buf_clear(&names);
+    buf_printf(&names, "%s/%s/", buf_str(&fresh), name);
+    wait_a_bit();
+    assert_int_equal(mailbox_told(m, buf_slice(&names), true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(m->scanned_at, scanned);
+    /* somebody else's file, and a message that goes */
+    box_write(&w->b, CUR "/123.foreign:2,S", "x\r\n");
+    wait_a_bit();
+    assert_int_equal(mailbox_told(m, SLICE("123.foreign:2,S/"), true, &e), 0);
+    assert_int_equal(mailbox_count(m), 2);
+    assert_true(m->scanned_at > scanned);
+    snprintf(from, sizeof from, CUR "/%s", name);
+    box_unlink(&w->b, from);
+    buf_clear(&names);
+    buf_printf(&names, "%s/", name);
+    wait_a_bit();
+    assert_int_equal(mailbox_told(m, buf_slice(&names), true, &e), 0);
+    assert_int_equal(mailbox_count(m), 1);
+    /* names that are none of ours */
+    assert_int_equal(mailbox_told(m, SLICE(".x/..//../a/b"), true, &e), 0);
+    /* the watch has lost count: what it does not name is found all the same */
+    box_unlink(&w->b, strcat(strcpy(from, CUR "/"), mailbox_at(m, 0)->file));
+    wait_a_bit();
+    assert_int_equal(mailbox_told(m, SLICE(""), false, &e), 0);
+    assert_int_equal(mailbox_count(m), 0);
+    mailbox_close(m);
+    buf_free(&fresh);
+    buf_free(&names);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {T(base_and_log), T(other_boots), T(survives_the_close),
         T(others_notes), T(lost_in_use), T(keeps_recent), T(tells_status), T(damaged),
-        T(died_before_the_note)};
+        T(died_before_the_note), T(told_by_name)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
