@@ -20,16 +20,16 @@ BURST_MS = 60    # .. and above this while the machine's cores are busy with the
 STALL_SECONDS = 60
 
 
-def calm(o, role, seconds=3):
-    """Waits until a process does nothing more; its CPU then, in ms."""
-    pid, last = raw.pids_of(o, role)[0], -1
-    for _ in range(seconds * 5):
-        now = raw.cpu_ms(pid)
+def calm(o, role, seconds=5):
+    """Waits until the processes of a role do nothing more; their CPU then, in ms. None: they never came to rest."""
+    last, deadline = -1, time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        now = sum(raw.cpu_ms(p) for p in raw.pids_of(o, role))
         if now == last:
             return now
         last = now
-        time.sleep(0.2)
-    return last
+        time.sleep(0.3)
+    return None
 
 
 # --- S16 ---
@@ -64,6 +64,7 @@ def recipients_without_end(o):
     front = raw.pids_of(o, "smtpd.front")[0]
     raw.smtp(o).close()
     before, cpu = raw.rss_kib(front), calm(o, "smtpd.front")
+    assert cpu is not None
     conns = [raw.smtp(o) for _ in range(10)]
     peak = before
     for c in conns:
@@ -201,12 +202,10 @@ def answers_unread(o):
     print(f"     a neighbour's NOOP: p99 {base:.1f} ms before, {burst:.1f} ms while the commands came, {during:.1f} ms while they wait")
     assert burst < max(2 * base, BURST_MS), (base, burst)
     assert during < max(2 * base, NOOP_MS), (base, during)
-    cpu = sum(raw.cpu_ms(p) for p in raw.pids_of(o, "imapd.worker"))
-    time.sleep(1)
-    burnt = sum(raw.cpu_ms(p) for p in raw.pids_of(o, "imapd.worker")) - cpu
-    assert burnt <= 20, f"nobody reads and nobody asks, but the workers burn {burnt} ms a second"
+    # what the kernel takes for a client is more than we keep: commands go on until that is full too
+    assert calm(o, "imapd.worker", 20) is not None, "nobody reads and nobody asks, but the workers go on and on"
     if LONG:
-        let_go(stalled)
+        let_go([x for x in stalled if x[0].has_more])
     for c, _ in stalled:
         c.close()
 
@@ -217,11 +216,12 @@ def unread(o, command, tls):
     c.until(r"\* OK .*")
     c.ask(f"login LOGIN {o.user(0)} {o.password}", "login OK .*")
     c.ask("s SELECT INBOX", "s OK .*")
-    sent = say_much(c, (b"x " + command + b"\r\n") * 10000)
+    sent = say_much(c, (b"x " + command + b"\r\n") * (10000 if LONG or command == b"NOOP" else 1000))
     grew = raw.rss_of(o, "imapd.worker", "imapd.front") - before
     print(f"     {'TLS  ' if tls else 'plain'} {command.decode():36} {sent >> 10:4} KiB were taken, worker and front grew by {grew} KiB")
     # 256 KiB in the worker, as much in the relay, and the message that was being written when it was enough
     assert grew < 1024, (command, grew)
+    c.has_more = b"BODY" in command  # of these more is left than the kernel keeps for a client
     return c
 
 
