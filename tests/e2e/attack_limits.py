@@ -38,13 +38,11 @@ TABLE = [
     ("SMTP command 10 s when more than 80 % full", "crowded"),
     ("SMTP text 500 octets a second", ("e2e/attack_slow.py", "1 octet a second")),
     ("50 Received", ("transcripts/S20_fifty_received.txt", "5\\.4\\.6")),
-    ("IMAP line 8 K before login", ("transcripts/I03_line_flood_preauth.txt", "BYE")),
-    ("IMAP line 64 K after login", ("transcripts/I03_line_flood.txt", "BAD")),
-    ("IMAP literal 1 K before login", ("transcripts/I01_literal_plus_preauth.txt", "BYE")),
-    ("IMAP literals 128 K, 1 MiB and 1,000 a command", ("transcripts/I01_many_literals.txt", "1000")),
+    ("IMAP line 8 K, literal 1 K before login", "imap_before_login"),
+    ("IMAP line 64 K, literals 128 K each, 1 MiB and 1,000 a command after login", "imap_after_login"),
     ("APPEND: the message's size, before the literal is asked for", ("e2e/append_big.py", "too_big")),
     ("parentheses 1 before, 32 after login", ("transcripts/I02_parentheses.txt", "BAD")),
-    ("POP3 line 255", ("transcripts/P02_long_line.txt", "-ERR")),
+    ("POP3 line 255", "pop3_line"),
     ("login within 60 s", ("e2e/attack_slow.py", "nobody logged in in time")),
     ("IMAP idle 30 min", ("unit/test_imap_session.c", "test_autologout")),
     ("POP3 idle 10 min", ("unit/test_pop3_session.c", "test_idle")),
@@ -85,6 +83,53 @@ def smtp_lines(o):
     assert not c.ask("AUTH PLAIN " + "A" * (AUTH_LINE - 13), r"\d+ .*").startswith("500")
     assert c.ask("AUTH PLAIN " + "A" * (AUTH_LINE - 12), r"\d+ .*").startswith("500 5.5.2")
     assert c.ask("EHLO " + "x" * (LINE - 6), r"\d+ .*").startswith("500 5.5.2")
+    c.close()
+
+
+def imap_before_login(o):
+    for line, answer in ((8192, r"a NO .*"), (8193, r"\* BYE .*")):  # with its CR
+        c = raw.Raw(o, "imap_plain", source="127.0.15.1")
+        c.line()
+        head = "a AUTHENTICATE NOTHING "
+        c.ask(head + "A" * (line - 1 - len(head)), answer)
+        c.close()
+    for size, answer in ((1024, r"\+ .*"), (1025, r"\* BYE .*")):
+        c = raw.Raw(o, "imap_plain", source="127.0.15.1")
+        c.line()
+        c.ask("a LOGIN {%d}" % size, answer)
+        c.close()
+    o.expect_log(r" attack ")
+
+
+def imap_after_login(o):
+    c = raw.imap(o, 0, source="127.0.15.2")
+    c.ask("s SELECT INBOX", "s OK .*")
+    head = 'a SEARCH SUBJECT "'
+    for line, answer in ((65536, "a OK .*"), (65537, "a BAD .*")):
+        assert re.fullmatch(answer, c.ask(head + "x" * (line - 2 - len(head)) + '"', "a .*"))
+    big = "{131072+}\r\n" + "x" * 131072
+    for command, answer in (
+            ("SEARCH SUBJECT " + big, "a OK .*"),
+            ("SEARCH SUBJECT {131073+}\r\n" + "x" * 131073, r"a NO \[TOOBIG\].*"),
+            ("SEARCH" + (" SUBJECT " + big) * 8, "a OK .*"),
+            ("SEARCH" + (" SUBJECT " + big) * 8 + " SUBJECT {1+}\r\nx", r"a NO \[TOOBIG\].*"),
+            ("SEARCH" + " SUBJECT {1+}\r\nx" * 1000, "a OK .*"),
+            ("SEARCH" + " SUBJECT {1+}\r\nx" * 1001, r"a NO \[TOOBIG\].*")):
+        got = c.ask("a " + command, "a .*")
+        assert re.fullmatch(answer, got), (command[:60], got)
+    c.ask("n NOOP", "n OK .*")
+    c.close()
+
+
+def pop3_line(o):
+    c = raw.Raw(o, "pop3_plain", source="127.0.15.3")
+    c.line()
+    assert "too long" not in c.ask("USER " + "u" * (255 - 7), r"[-+].*")
+    assert "too long" in c.ask("USER " + "u" * (256 - 7), r"-ERR.*")
+    c.ask(f"USER {o.user(0)}", r"\+OK.*")
+    c.ask(f"PASS {o.password}", r"\+OK.*")
+    assert "longer than" not in c.ask("UIDL " + "1" * (255 - 7), r"-ERR.*")
+    assert "longer than 255" in c.ask("UIDL " + "1" * (256 - 7), r"-ERR.*")
     c.close()
 
 
@@ -430,6 +475,6 @@ def side_by_side(o):
 
 
 if __name__ == "__main__":
-    sys.exit(office.main([table, smtp_lines, smtp_junk, bad_commands, headers, memory_and_files, end_of_tls_in_a_chunk,
+    sys.exit(office.main([table, smtp_lines, imap_before_login, imap_after_login, pop3_line, smtp_junk, bad_commands, headers, memory_and_files, end_of_tls_in_a_chunk,
                           early_talker, side_by_side, connections_of_an_address, sessions_of_a_user, new_connections], users=2,
                          extra="fronts = 1; limits = { loopback = true; connections = %d; };" % ROOM))
