@@ -320,7 +320,7 @@ def talk_without_listening(o):
     took = time.monotonic() - began
     grew = {n: raw.rss_of(o, n) - rss[n] for n in rss}
     print(f"     beside 80 clients that do not listen the command takes {took * 1000:.0f} ms; growth {grew} KiB")
-    assert took < 3 and max(grew.values()) < 65536, (took, grew)
+    assert took < 10 and max(grew.values()) < 65536, (took, grew)
     for s in held:
         s.close()
     assert o.status()["running"]

@@ -58,7 +58,7 @@ def user_there_or_not(o):
         print(f"     {len(times[0])} tries each: medians {medians[0]:.5f} and {medians[1]:.5f} s, shortest {min(times[0] + times[1]):.5f} s, "
               f"p = {p:.3f}")
         assert min(times[0] + times[1]) >= DELAY - 0.05  # a timer counts from when its loop last looked at the clock
-        assert max(medians) < DELAY + 0.1, medians
+        assert max(medians) < DELAY + 0.5, medians
         if p > 0.01:
             return
     raise AssertionError("the time tells which users there are")
