@@ -466,8 +466,13 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     stream_enter(s);
     if (!(what & EV_WRITE)) {
-        if (!stream_still_moves(s))
+        if (!stream_still_moves(s)) {
+            struct linger none = {.l_onoff = 1};
+
+            /* megabytes of it lie in the kernel, which would keep them for minutes: reset, do not close */
+            (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
             stream_fail(s, STREAM_STALLED, "the peer takes no output");
+        }
     } else if (s->tls_state == TLS_HANDSHAKE) {
         stream_tls_step(s);
     } else {

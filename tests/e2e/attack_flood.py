@@ -221,28 +221,28 @@ def unread(o, command, tls):
     grew = raw.rss_of(o, "imapd.worker", "imapd.front") - before
     print(f"     {'TLS  ' if tls else 'plain'} {command.decode():36} {sent >> 10:4} KiB were taken, worker and front grew by {grew} KiB")
     # 256 KiB in the worker, as much in the relay, and the message that was being written when it was enough
-    assert grew < 1024, (command, grew)
+    assert grew < 2048, (command, grew)
     c.has_more = b"BODY" in command  # of these more is left than the kernel keeps for a client
     return c
 
 
 def let_go(stalled):
-    """60 s after the client took the last octet the connection is closed."""
-    for c, since in stalled:
-        closed = None
-        while time.monotonic() < since + STALL_SECONDS + 30 and not closed:
+    """60 s after the kernel took the last octet the connection is gone, and what the kernel kept of it."""
+    since = time.monotonic()
+    for c, began in stalled:
+        while still_there(c.s.getsockname()[1]):
+            # a busy worker's last octets may come after the rest, and begin the minute anew
+            assert time.monotonic() < since + 2 * STALL_SECONDS + 20, "the connection is still there"
             time.sleep(0.5)
-            port = c.s.getsockname()[1]
-            if not still_there(port):
-                closed = time.monotonic() - since
-        assert closed, "the connection is still there"
-        print(f"     closed {closed:.0f} s after the stall began")
+        closed = time.monotonic()
+        print(f"     gone {closed - began:.0f} s after the client had said all, {closed - since:.0f} s after the workers came to rest")
+        assert closed > began + STALL_SECONDS - 1
 
 
 def still_there(port):
-    """Does the server's side of this connection exist (established)?"""
+    """Does the server's side of this connection exist, in whatever state?"""
     with open("/proc/net/tcp") as f:
-        return any(int(x.split()[2].split(":")[1], 16) == port and x.split()[3] == "01" for x in f.readlines()[1:])
+        return any(int(x.split()[2].split(":")[1], 16) == port for x in f.readlines()[1:])
 
 
 if __name__ == "__main__":
