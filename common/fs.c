@@ -343,3 +343,22 @@ bool fs_is_network(int fd, const char **name)
         }
     return false;
 }
+
+static unsigned thousandths(uint64_t part, uint64_t whole)
+{
+    if (whole == 0 || part >= whole)
+        return 1000;
+    return (unsigned)(whole > UINT64_MAX / 1000 ? part / (whole / 1000) : part * 1000 / whole);
+}
+
+unsigned fs_free_space(int fd)
+{
+    struct statfs fs;
+    unsigned room, inodes;
+
+    if (fstatfs(fd, &fs) < 0)
+        return 1000;
+    room = thousandths(fs.f_bavail, fs.f_blocks);
+    inodes = thousandths(fs.f_ffree, fs.f_files); /* 0 of 0 where they are not counted */
+    return room < inodes ? room : inodes;
+}

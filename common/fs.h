@@ -69,6 +69,10 @@ int fs_lock(int fd, bool exclusive);
 int fs_try_lock(int fd);
 int fs_unlock(int fd);
 
+/* Thousandths of the file system's room (or inodes, if those are scarcer) that we may still use; 1000 when it
+ * cannot be told. */
+unsigned fs_free_space(int fd);
+
 /* True for NFS, SMB and other file systems on which locks and links are not what we need; *name tells which.
  */
 bool fs_is_network(int fd, const char **name);

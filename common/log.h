@@ -48,6 +48,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(DELIVERY_FAILED, ERROR, "a message could not be put into a mailbox")                                   \
     X(SELECT, DEBUG, "a mailbox was opened")                                                                 \
     X(EXPUNGE, INFO, "messages were deleted")                                                                \
+    X(PURGE, INFO, "expunged messages were removed for good, or could not be kept")                          \
     X(APPEND, INFO, "a client stored a message")                                                             \
     X(MAILBOX, INFO, "a mailbox was created, renamed or deleted")                                            \
     X(STORE_ODD, WARN, "something in a mail folder is not as it should be; it was left alone")               \

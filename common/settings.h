@@ -60,6 +60,7 @@ struct settings {
     char *auth_scram;         /* "auto" or "off" */
     char *auth_hash;          /* crypt(3) prefix for new passwords: "yescrypt" or "sha512crypt" */
     uint64_t auth_cache_s;    /* verified passwords are remembered so long */
+    uint64_t keep_expunged_s, keep_expunged_junk_s; /* 0: what is expunged is unlinked at once */
     uint64_t worker_linger_s; /* a worker without sessions stays so long */
     char *text;               /* the file as it was read, for handing on */
 };

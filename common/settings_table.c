@@ -93,6 +93,10 @@
         "how new passwords are hashed")                                                                      \
     X("auth.cache", "time", "5m", S(auth_cache_s), TIME, 0, DAY,                                             \
         "a verified password is not hashed again so long; 0s: always")                                       \
+    X("store.keep_expunged", "time", "14d", S(keep_expunged_s), TIME, 0, 3650 * DAY,                         \
+        "what is expunged can be brought back so long (postamt mailbox undelete); 0: it is gone at once")    \
+    X("store.keep_expunged_junk", "time", "2d", S(keep_expunged_junk_s), TIME, 0, 3650 * DAY,                \
+        "the same for the mailbox for junk and for what POP3 deletes")                                       \
     X("worker_linger", "time", "30s", S(worker_linger_s), TIME, 0, 3600,                                     \
         "a user's process stays so long after the last session")
 /* clang-format on */
@@ -184,5 +188,6 @@ struct settings_quoted settings_show_number(const struct settings_rule *r, uint6
 
 bool settings_parse_number(const struct settings_rule *r, struct slice v, uint64_t *out)
 {
-    return parse_unit(v, r->kind == TIME ? time_units : size_units, 4, r->kind == TIME, out);
+    return parse_unit(
+        v, r->kind == TIME ? time_units : size_units, 4, r->kind == TIME && !slice_eq(v, SLICE("0")), out);
 }

@@ -33,7 +33,7 @@ struct settings_rule {
     uint64_t least, most;
 };
 
-#define SETTINGS_ROW_COUNT 39
+#define SETTINGS_ROW_COUNT 41
 extern const struct setting_row settings_row[SETTINGS_ROW_COUNT];
 extern const struct settings_rule settings_rule[SETTINGS_ROW_COUNT];
 

@@ -9,10 +9,12 @@ static enum imap_step run(struct imap_cmd *c)
     struct imap_session *s = c->s;
     const struct slice *name = c->data;
     bool selected = s->mailbox && slice_eq(mailbox_name(s->mailbox), *name);
+    uint64_t octets, messages;
     struct err e = {0};
 
-    if (account_mailbox_delete(s->account, *name, &e) < 0)
+    if (account_mailbox_delete_counted(s->account, *name, &octets, &messages, &e) < 0)
         return imap_reply_err(c, &e);
+    worker_usage(s->ws->worker, 0, octets, 0, messages);
     LOG(MAILBOX, s->ws->sid, F_STR("done", "delete"), F_SLICE("mailbox", *name));
     if (selected) {
         imap_deselect(s);

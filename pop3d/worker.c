@@ -62,4 +62,4 @@ static void on_ended(struct worker *w)
 }
 
 const struct worker_ops pop3_worker_ops = {
-    .opened = on_opened, .changed = on_changed, .kill = on_kill, .ended = on_ended};
+    .opened = on_opened, .changed = on_changed, .kill = on_kill, .ended = on_ended, .keeps_short = true};

@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sandbox.h"
+#include "store/expunged.h"
 
 struct session {
     struct worker_session pub; /* first */
@@ -31,6 +33,9 @@ struct worker {
     struct watch *watches;
     void *state;
     uint64_t quota, used;
+    struct event *purge_timer;
+    struct expunged_purge *purge; /* under way */
+    bool low_space;
 };
 
 struct account *worker_account(struct worker *w)
@@ -243,6 +248,52 @@ static void on_parent_closed(void *ctx, struct ipc *ch)
     event_base_loopexit(w->base, NULL);
 }
 
+/* --- what was expunged and kept long enough --- */
+
+/* A millisecond's work, then the sessions' turn. */
+static void on_purge(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct timeval hourly = {3600, 0}, soon = {0, 5000};
+    struct worker *w = arg;
+    int64_t now = (int64_t)time(NULL);
+
+    (void)fd, (void)what;
+    if (!w->purge && (w->low_space || expunged_purge_is_due(w->account, now)))
+        w->purge = expunged_purge_new(w->account, now);
+    w->low_space = false;
+    if (w->purge && expunged_purge_step(w->purge)) {
+        event_add(w->purge_timer, &soon);
+        return;
+    }
+    if (w->purge)
+        expunged_purge_free(w->purge, NULL);
+    w->purge = NULL;
+    event_add(w->purge_timer, &hourly);
+}
+
+/* An expunge found the disk nearly full. */
+static void on_low_space(void *ctx)
+{
+    static const struct timeval soon = {0, 5000};
+    struct worker *w = ctx;
+
+    if (w->purge || w->low_space)
+        return;
+    w->low_space = true;
+    event_add(w->purge_timer, &soon);
+}
+
+static void keep_expunged(struct worker *w)
+{
+    static const struct timeval after_login = {0, 100000};
+
+    expunged_policy(
+        w->account, w->settings->keep_expunged_s, w->settings->keep_expunged_junk_s, w->ops->keeps_short);
+    expunged_on_low_space(w->account, on_low_space, w);
+    w->purge_timer = evtimer_new(w->base, on_purge, w);
+    INVARIANT(w->purge_timer && event_add(w->purge_timer, &after_login) == 0);
+}
+
 int worker_main(const struct worker_ops *ops, const struct settings *settings, unsigned sandbox,
     const struct sandbox_filter *filter, int channel, int mail_dir, int state_dir, struct slice user)
 {
@@ -269,7 +320,10 @@ int worker_main(const struct worker_ops *ops, const struct settings *settings, u
         return 1;
     }
     w->parent = ipc_new(w->base, channel, "parent", on_parent, on_parent_closed, w);
+    keep_expunged(w);
     event_base_dispatch(w->base);
+    if (w->purge)
+        expunged_purge_free(w->purge, NULL);
     if (w->ops->ended)
         w->ops->ended(w);
     account_close(w->account);

@@ -43,6 +43,8 @@ struct worker_ops {
     /* The worker ends, all sessions are over: free worker_state, close what it has open of the account. NULL:
      * nothing. */
     void (*ended)(struct worker *w);
+    /* What is expunged here is kept for store.keep_expunged_junk only. */
+    bool keeps_short;
 };
 
 struct account *worker_account(struct worker *w);

@@ -13,6 +13,7 @@
 #include "common/id.h"
 #include "common/mem.h"
 #include "store/account_priv.h"
+#include "store/expunged.h"
 #include "store/name.h"
 
 #define COUNTER_FILE "postamt-uidvalidity"
@@ -187,6 +188,7 @@ struct account *account_open(int mail_dir, int state_dir, struct err *e)
     a->mail = mail_dir;
     a->maildir = maildir;
     a->state = state_dir;
+    expunged_policy(a, EXPUNGED_KEEP, EXPUNGED_KEEP_JUNK, false);
     fs_remove_old(state_dir, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
     return a;
 }

@@ -72,8 +72,12 @@ bool account_has(struct account *a, struct slice name);
 
 /* Durable when they return. Missing parents are created by account_mailbox_create. */
 int account_mailbox_create(struct account *a, struct slice name, enum special_use use, struct err *e);
-/* INBOX cannot be; one with children loses its messages and stays as \Noselect only through its children. */
+/* INBOX cannot be; one with children loses its messages and stays as \Noselect only through its children.
+ * What it had is kept for a while (store/expunged.h). */
 int account_mailbox_delete(struct account *a, struct slice name, struct err *e);
+/* The same; *octets and *messages: what it had, for the quota. */
+int account_mailbox_delete_counted(
+    struct account *a, struct slice name, uint64_t *octets, uint64_t *messages, struct err *e);
 /* Children move along. INBOX: its messages move to the new mailbox, INBOX stays (RFC 3501 6.3.5). */
 int account_mailbox_rename(struct account *a, struct slice from, struct slice to, struct err *e);
 int account_subscribe(struct account *a, struct slice name, bool on, struct err *e);

@@ -25,6 +25,11 @@ struct account {
     void (*moved)(struct account *a, struct slice from, struct slice to);
     /* Lets go of the mailboxes that are kept open though nobody has them open. */
     void (*release)(struct account *a);
+    /* store/expunged.h: policy, and whom to tell that the disk is nearly full. */
+    uint64_t keep[2];
+    bool all_short;
+    void (*low_space)(void *ctx);
+    void *low_space_ctx;
 };
 
 /* The boot id that store_init read: 16 octets, all zero when it is not known. */
@@ -62,6 +67,8 @@ bool specials_next(struct slice *rest, enum special_use *use, struct slice *disk
 /* The file of special uses is there: the account has been furnished. */
 bool specials_begun(struct account *a);
 int specials_begin(struct account *a, struct buf *text, struct err *e);
+/* Has it that use? False when that cannot be told. */
+bool specials_is(struct account *a, struct slice disk, enum special_use use);
 /* `disk` gets `use` (USE_NONE: loses what it has), with the account's lock held. */
 int specials_set(struct account *a, struct slice disk, enum special_use use, struct err *e);
 

@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "store/account_priv.h"
+#include "store/delivery.h"
+#include "store/expunged.h"
 #include "store/meta.h"
 #include "store/name.h"
 
@@ -374,13 +376,44 @@ out:
     return rc;
 }
 
+/* Out of sight, for good with Maildir's fsync. 1: kept in expunged/, 0: under the name `gone`, -1. */
+static int take_from_sight(struct account *a, const char *disk, const char *gone, struct err *e)
+{
+    int kept = expunged_keep_mailbox(a, disk, e);
+
+    if (kept < 0)
+        return -1;
+    if (kept == 0 && fs_rename_new(a->maildir, disk, a->maildir, gone) < 0)
+        return errno == ENOENT ? err_set(e, ERR_NO_MAILBOX, "DELETE") : err_errno(e, "DELETE");
+    return fs_sync_dir(a->maildir) < 0 ? err_errno(e, "Maildir") : kept;
+}
+
+static void count_before(struct account *a, const char *disk, uint64_t *octets, uint64_t *messages)
+{
+    int dir = fs_open_dir(a->maildir, disk);
+
+    if (dir < 0)
+        return;
+    delivery_count(dir, octets, messages);
+    close(dir);
+}
+
 int account_mailbox_delete(struct account *a, struct slice name, struct err *e)
+{
+    uint64_t octets, messages;
+
+    return account_mailbox_delete_counted(a, name, &octets, &messages, e);
+}
+
+int account_mailbox_delete_counted(
+    struct account *a, struct slice name, uint64_t *octets, uint64_t *messages, struct err *e)
 {
     struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
     struct id id = id_new();
     char gone[64];
-    int rc = -1;
+    int rc = -1, kept = 0;
 
+    *octets = *messages = 0;
     if (folder_to_disk(name, &disk, e) < 0)
         goto out;
     if (disk.n == 0) {
@@ -390,14 +423,9 @@ int account_mailbox_delete(struct account *a, struct slice name, struct err *e)
     if (account_lock(a, e) < 0)
         goto out;
     snprintf(gone, sizeof gone, GONE_PREFIX "%s", id.text);
-    if (fs_rename_new(a->maildir, buf_str(&disk), a->maildir, gone) < 0) {
-        if (errno == ENOENT)
-            err_set(e, ERR_NO_MAILBOX, "DELETE");
-        else
-            err_errno(e, "DELETE");
-    } else if (fs_sync_dir(a->maildir) < 0) {
-        err_errno(e, "Maildir");
-    } else {
+    count_before(a, buf_str(&disk), octets, messages);
+    kept = take_from_sight(a, buf_str(&disk), gone, e);
+    if (kept >= 0) {
         struct err why = {0};
 
         rc = 0;
@@ -411,9 +439,10 @@ int account_mailbox_delete(struct account *a, struct slice name, struct err *e)
         goto out;
     if (a->moved)
         a->moved(a, name, SLICE(""));
-    boxes_remove_rest(a, gone);
+    if (!kept)
+        boxes_remove_rest(a, gone);
     remove_tree(a->state, buf_str(&disk));
-    LOG(MAILBOX, NULL, F_STR("what", "delete"), F_SLICE("name", name));
+    LOG(MAILBOX, NULL, F_STR("what", "delete"), F_SLICE("name", name), F_U64("kept", kept > 0));
 out:
     buf_free(&disk);
     return rc;

@@ -6,6 +6,7 @@
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "store/expunged.h"
 #include "store/mailbox_priv.h"
 
 static uint32_t flags_after(uint32_t now, enum flag_change how, uint32_t flags)
@@ -114,22 +115,28 @@ int mailbox_sync(struct mailbox *m, struct err *e)
     return 0;
 }
 
+/* Out of cur/: kept for a while, or with k NULL gone for good. */
+static int take_file(struct mailbox *m, struct keeping *k, const struct message *msg)
+{
+    return k ? keeping_take(k, msg) : fs_unlink(m->cur, msg->file);
+}
+
 /* 1 removed, 0 it was gone, -1 with the error; msg->file is NULL in the first two cases. */
-static int remove_one(struct mailbox *m, uint32_t uid, struct err *e)
+static int remove_one(struct mailbox *m, struct keeping *k, uint32_t uid, struct err *e)
 {
     struct message *msg = message_find(m, uid);
     int done = 1;
 
     if (!msg || !msg->file)
         return 0;
-    if (fs_unlink(m->cur, msg->file) < 0) {
+    if (take_file(m, k, msg) < 0) {
         if (errno != ENOENT)
-            return err_errno(e, "unlink");
+            return err_errno(e, "expunge");
         /* marked ones are not in the array for the scan: it is compacted first */
         messages_compact(m);
         msg = scan_locate(m, uid, NULL);
-        if (msg && fs_unlink(m->cur, msg->file) < 0 && errno != ENOENT)
-            return err_errno(e, "unlink");
+        if (msg && take_file(m, k, msg) < 0 && errno != ENOENT)
+            return err_errno(e, "expunge");
         done = msg != NULL;
         msg = message_find(m, uid);
         if (!msg)
@@ -139,25 +146,51 @@ static int remove_one(struct mailbox *m, uint32_t uid, struct err *e)
     return done;
 }
 
-int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e)
+static int take_away(
+    struct mailbox *m, struct keeping *k, const uint32_t *uids, size_t n, size_t *gone, struct err *e)
 {
     int rc = 0;
 
     *gone = 0;
-    if (mailbox_begin(m, e) < 0)
+    if (mailbox_begin(m, e) < 0) {
+        if (k)
+            keeping_end(k, NULL);
         return -1;
+    }
     own_begin(m);
     for (size_t i = 0; i < n && rc >= 0; i++) {
-        rc = remove_one(m, uids[i], e);
+        rc = remove_one(m, k, uids[i], e);
         *gone += rc > 0;
     }
     own_end(m);
     messages_compact(m);
     mailbox_end(m);
+    /* where it is kept first: a power cut leaves it in one of the two, or in both */
+    if (k && keeping_end(k, rc < 0 ? NULL : e) < 0)
+        rc = -1;
     /* one sync for all; what was removed before an error is gone all the same */
     if (*gone && mailbox_sync(m, rc < 0 ? NULL : e) < 0)
         return -1;
-    if (*gone)
-        LOG(EXPUNGE, NULL, F_STR("mailbox", m->name), F_U64("messages", *gone));
     return rc < 0 ? -1 : 0;
+}
+
+int mailbox_remove(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e)
+{
+    return take_away(m, NULL, uids, n, gone, e);
+}
+
+int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e)
+{
+    struct keeping k;
+    int rc;
+
+    *gone = 0;
+    if (n == 0)
+        return 0;
+    if (keeping_begin(&k, m, uids, n, e) < 0)
+        return -1;
+    rc = take_away(m, &k, uids, n, gone, e);
+    if (*gone)
+        LOG(EXPUNGE, NULL, F_STR("mailbox", m->name), F_U64("messages", *gone), F_U64("kept", k.kept));
+    return rc;
 }

@@ -174,7 +174,7 @@ int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice
     for (size_t i = 0; i < n; i++)
         if (new_uids[i])
             sources[nsources++] = uids[i];
-    rc = move ? mailbox_expunge(m, sources, nsources, &gone, e) : 0;
+    rc = move ? mailbox_remove(m, sources, nsources, &gone, e) : 0;
 out:
     for (size_t i = 0; i < c.n; i++)
         free(c.made[i].file);

@@ -284,7 +284,7 @@ static void count_folder(int dir, uint64_t *octets, uint64_t *messages)
         closedir(list);
 }
 
-static void count_mailbox(int dir, uint64_t *octets, uint64_t *messages)
+void delivery_count(int dir, uint64_t *octets, uint64_t *messages)
 {
     static const char *const subs[] = {"cur", "new"};
 
@@ -314,12 +314,12 @@ int delivery_usage(int mail_root, struct slice path, uint64_t *octets, uint64_t 
         close(maildir);
         return -1;
     }
-    count_mailbox(maildir, octets, messages);
+    delivery_count(maildir, octets, messages);
     while ((d = readdir(list))) {
         buf_clear(&name);
         if (!folder_from_disk(slice_str(d->d_name), &name) || (box = fs_open_dir(maildir, d->d_name)) < 0)
             continue;
-        count_mailbox(box, octets, messages);
+        delivery_count(box, octets, messages);
         close(box);
     }
     closedir(list);

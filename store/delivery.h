@@ -41,5 +41,7 @@ int delivery_unspool(int spool_dir, const struct id *id, struct err *e);
 
 /* Octets and messages of an account from its file names (S=; a name without is counted by fstatat). */
 int delivery_usage(int mail_root, struct slice path, uint64_t *octets, uint64_t *messages, struct err *e);
+/* Adds those of one mailbox' folder. */
+void delivery_count(int dir, uint64_t *octets, uint64_t *messages);
 
 #endif

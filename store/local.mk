@@ -11,6 +11,8 @@ store_libstore_a_SOURCES = \
 	store/change.c \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
+	store/expunged.c store/expunged.h \
+	store/expunged_purge.c \
 	store/folder.c store/folder.h \
 	store/index.c store/index.h \
 	store/journal.c store/journal.h \
@@ -23,6 +25,7 @@ store_libstore_a_SOURCES = \
 	store/scan.c \
 	store/smallfiles.c \
 	store/text.c store/text.h \
+	store/undelete.c \
 	store/view.c store/view.h
 
 if HAVE_CMOCKA

@@ -108,8 +108,12 @@ int mailbox_sync(struct mailbox *m, struct err *e);
 /* In idle time: gives up to `most` names that have none yet their U=; true while there are more. */
 bool mailbox_adopt_step(struct mailbox *m, size_t most);
 
-/* Deletes these UIDs (ascending): unlink each, one fsync of cur/. *gone: how many were there. */
+/* Deletes these UIDs (ascending): each is renamed into expunged/ (store/expunged.h) or, when it is not to be
+ * kept, unlinked; one fsync of that folder, one of cur/. *gone: how many were there. */
 int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e);
+
+/* The same for what lives on elsewhere (MOVE): nothing is kept. */
+int mailbox_remove(struct mailbox *m, const uint32_t *uids, size_t n, size_t *gone, struct err *e);
 
 /* Keywords: names of letters in use (file `dovecot-keywords`). */
 struct slice mailbox_keyword(const struct mailbox *m, unsigned letter);

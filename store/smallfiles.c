@@ -171,6 +171,22 @@ bool specials_next(struct slice *rest, enum special_use *use, struct slice *disk
     return false;
 }
 
+bool specials_is(struct account *a, struct slice disk, enum special_use use)
+{
+    struct buf text = BUF_INIT(BUF_OWN);
+    struct slice rest, at;
+    enum special_use held;
+    bool is = false;
+
+    if (specials_load(a, &text, NULL) == 0) {
+        rest = buf_slice(&text);
+        while (!is && specials_next(&rest, &held, &at))
+            is = held == use && slice_eq(at, disk);
+    }
+    buf_free(&text);
+    return is;
+}
+
 int specials_set(struct account *a, struct slice disk, enum special_use use, struct err *e)
 {
     struct buf text = BUF_INIT(BUF_OWN), fresh = BUF_INIT(BUF_OWN);
