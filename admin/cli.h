@@ -42,6 +42,8 @@ enum err_code config_reload(struct cli *c);
 enum err_code domain_add(struct cli *c);
 enum err_code domain_list(struct cli *c);
 enum err_code domain_remove(struct cli *c);
+enum err_code cmd_mailbox_purge(struct cli *c);
+enum err_code cmd_mailbox_undelete(struct cli *c);
 enum err_code password_check(struct cli *c);
 enum err_code password_set(struct cli *c);
 enum err_code status_show(struct cli *c);

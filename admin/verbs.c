@@ -22,6 +22,8 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
     [FLAG_HASH] = {"hash", NULL, "stdin is a crypt(3) hash from another server, not a password"},
     [FLAG_MAY_SEND] = {"may-send", NULL, "the target may send as this address"},
     [FLAG_NO_DELIVERY] = {"no-delivery", NULL, "no mail goes to the target (use with --may-send)"},
+    [FLAG_SINCE] = {"since", "TIME", "what was expunged since: 2d, 6h, 2026-11-20 or 2026-11-20T12:30"},
+    [FLAG_ALL] = {"all", NULL, "of all accounts"},
 };
 
 const struct noun nouns[] = {
@@ -29,6 +31,7 @@ const struct noun nouns[] = {
     {"alias", "addresses whose mail goes to other addresses"},
     {"config", "the configuration file"},
     {"domain", "the domains this server takes mail for"},
+    {"mailbox", "the mail of one account"},
     {"password", "people's passwords"},
     {"status", "what runs, on one screen"},
     {NULL, NULL},
@@ -92,6 +95,14 @@ const struct verb verbs[] = {
     {"domain", "remove", "DOMAIN", 1, 1, DESTROYS, false,
         "Removes a domain that has no accounts and aliases left.",
         {"postamt domain remove example.org", "postamt domain remove example.org --yes"}, domain_remove},
+    {"mailbox", "purge", "[ADDRESS]", 0, 1, FLAG_BIT(FLAG_ALL), false,
+        "Removes for good what was expunged and has been kept long enough.",
+        {"postamt mailbox purge --all", "postamt mailbox purge anna@example.org"}, cmd_mailbox_purge},
+    {"mailbox", "undelete", "ADDRESS [MAILBOX]", 1, 2, CHANGES | FLAG_BIT(FLAG_SINCE), false,
+        "Brings back messages that were expunged, and mailboxes that were deleted.",
+        {"postamt mailbox undelete anna@example.org --since 2h --dry-run",
+            "postamt mailbox undelete anna@example.org Projects/2026"},
+        cmd_mailbox_undelete},
     {"password", "check", "ADDRESS", 1, 1, 0, false,
         "Says whether a password is right: exit status 0, or 1 when it is wrong.",
         {"postamt password check anna@example.org", "postamt password check anna@example.org <password.txt"},

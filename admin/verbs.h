@@ -29,6 +29,8 @@ enum flag {
     FLAG_HASH,
     FLAG_MAY_SEND,
     FLAG_NO_DELIVERY,
+    FLAG_SINCE,
+    FLAG_ALL,
     FLAG_COUNT
 };
 #define FLAG_BIT(f) (1u << (f))
