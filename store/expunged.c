@@ -212,6 +212,15 @@ static void set_prefix(char *out, size_t size, enum expunged_class class, int64_
     snprintf(out, size, "%c%s", class_letters[class], digits);
 }
 
+static void found_full(struct keeping *k)
+{
+    struct account *a = k->m->account;
+
+    if (!k->is_low && a->low_space)
+        a->low_space(a->low_space_ctx);
+    k->is_low = true;
+}
+
 int keeping_begin(struct keeping *k, struct mailbox *m, const uint32_t *uids, size_t n, struct err *e)
 {
     struct account *a = m->account;
@@ -238,9 +247,7 @@ int keeping_begin(struct keeping *k, struct mailbox *m, const uint32_t *uids, si
             errno = error;
             return err_errno(e, EXPUNGED_FOLDER);
         }
-        k->is_low = true;
-        if (a->low_space)
-            a->low_space(a->low_space_ctx);
+        found_full(k);
     }
     return 0;
 }
@@ -281,7 +288,7 @@ int keeping_take(struct keeping *k, const struct message *msg)
         if (rc == 0 || (errno != EEXIST && errno != ENAMETOOLONG && !is_full(errno)))
             break;
         if (is_full(errno)) {
-            k->is_low = true;
+            found_full(k);
             break;
         }
     }

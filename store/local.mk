@@ -33,6 +33,7 @@ STORE_TESTS = \
 	tests/unit/test_store_name \
 	tests/unit/test_folder \
 	tests/unit/test_delivery \
+	tests/unit/test_expunged \
 	tests/unit/test_mailbox \
 	tests/unit/test_index \
 	tests/unit/test_view
@@ -48,6 +49,9 @@ tests_unit_test_folder_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_delivery_SOURCES = tests/unit/test_delivery.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_delivery_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_expunged_SOURCES = tests/unit/test_expunged.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_expunged_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_expunged_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_mailbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
