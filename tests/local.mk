@@ -28,6 +28,7 @@ E2E_TESTS += tests/e2e/mutt.py
 E2E_TESTS += tests/e2e/idle.py
 E2E_TESTS += tests/e2e/lifecycle.py
 E2E_TESTS += tests/e2e/quota.py
+E2E_TESTS += tests/e2e/expunged.py
 E2E_TESTS += tests/e2e/append_big.py
 E2E_TESTS += tests/e2e/attack_login.py
 E2E_TESTS += tests/e2e/attack_flood.py

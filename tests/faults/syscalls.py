@@ -46,6 +46,7 @@ class World:
         self.d, self.info = d, info
         self.expected = collections.defaultdict(dict)  # (user, mailbox) -> token -> (least, most)
         self.in_sum = {}                               # (user, token) -> least copies in all his mailboxes
+        self.deleted = set()                           # (user, token): in a mailbox or, kept for a while, in expunged/
         self.boxes = collections.defaultdict(dict)     # user -> mailbox -> (least, most)
         self.uids = {}                                 # (user, uidvalidity, uid) -> token
         self.highest = collections.Counter()           # (user, uidvalidity) -> UID
@@ -134,6 +135,21 @@ class World:
                 del self.in_sum[who, token]
         m.logout()
         self.audit_files(n)
+        kept = self.kept(n)
+        for who, token in list(self.deleted):
+            if who == n and not copies[token] and token not in kept:
+                raise Bad(f"{token} was deleted, and is not kept")
+            if who == n:
+                self.deleted.discard((who, token))
+
+    def kept(self, n):
+        """Tokens of what lies in expunged/."""
+        found = set()
+        for where, _, files in os.walk(os.path.join(os.path.dirname(self.info["maildir"] % n), "expunged")):
+            for name in files:
+                with open(os.path.join(where, name), errors="replace") as f:
+                    found |= set(re.findall(r"^Subject: (\S+)", f.read(4096), re.M))
+        return found
 
     @staticmethod
     def names(m):
@@ -173,7 +189,8 @@ class World:
         for where, dirs, files in os.walk(top):
             for name in files:
                 is_message = os.path.basename(where) in ("cur", "new") and re.match(r"\d+\.[a-z0-9]+(r\d+)?\.?", name)
-                if not is_message and not re.match(r"postamt-|dovecot-|subscriptions$|maildirfolder$", name):
+                is_kept = re.search(r"/expunged/[0-9a-f]{32}$", where) and re.match(r"[ls][0-9a-z]+(~[0-9a-z]+)?\.\d+\.|names\.", name)
+                if not is_message and not is_kept and not re.match(r"postamt-|dovecot-|subscriptions$|maildirfolder$", name):
                     raise Bad(f"{os.path.join(where, name)} was left")
             if os.path.basename(where) == "tmp" and files:
                 raise Bad(f"{where} holds {files}")
@@ -351,12 +368,13 @@ class Change(Imap):
         stored = r[0]
         r = imap_try(self.m.uid, "EXPUNGE", g)
         w.expect(n, "INBOX", gone, 0 if stored != "NO" else 1, 0 if r[0] == "OK" and stored == "OK" else 1)
+        w.deleted.add((n, gone))
         out.append(r)
         return out
 
 
 class Folders(Imap):
-    """CREATE, RENAME with a mail in it, DELETE, one after the other."""
+    """CREATE, RENAME with a mail in it, DELETE of one with a mail, one after the other."""
 
     name, users = "folders", (4,)
 
@@ -365,6 +383,7 @@ class Folders(Imap):
         self.old, self.dead = self.new_boxes("Old", "Dead")
         self.new, self.born = self.old.replace("Old", "New"), self.old.replace("Old", "Born")
         self.token, _ = self.put(self.old)
+        self.lost, _ = self.put(self.dead)
         return self.w.worker("imapd")
 
     def run(self):
@@ -380,6 +399,8 @@ class Folders(Imap):
         w.in_sum[n, self.token] = 1
         r3 = imap_try(self.m.delete, self.dead)
         w.boxes[n][self.dead] = (0, r3[0] != "OK")
+        w.expect(n, self.dead, self.lost, 0, r3[0] != "OK")
+        w.deleted.add((n, self.lost))
         return [r1, r2, r3]
 
 
@@ -409,6 +430,7 @@ class Pop3(Imap):
         except OSError as e:
             result = (None, str(e))
         self.w.expect(self.n, "INBOX", self.token, 0, result[0] != "OK")
+        self.w.deleted.add((self.n, self.token))
         return [result]
 
     def goes_on(self):
@@ -504,6 +526,8 @@ class Sweep:
 
     def fail(self, c, what):
         pid, _, results, calls = self.once(strace.fault(c.name, c.nth, what))
+        if what == "ENOSPC":
+            self.w.deleted.clear()  # a full disk keeps nothing
         at = [i for i, x in enumerate(calls) if "(INJECTED)" in x.line]
         if not at:
             self.s.close()
@@ -574,6 +598,7 @@ class Sweep:
         self.s.close()
         for n in self.s.users:
             self.w.boxes.pop(n, None)
+            self.w.deleted.clear()
             for key in [k for k in self.w.expected if k[0] == n]:
                 del self.w.expected[key]
             self.w.in_sum = {k: v for k, v in self.w.in_sum.items() if k[0] != n}
