@@ -57,12 +57,12 @@ struct settings {
     unsigned connections;    /* per front */
     bool limit_loopback;     /* limits.loopback: count loopback addresses too */
     uint64_t idle_imap_s, idle_pop3_s, login_timeout_s, smtp_timeout_s, smtp_session_s;
-    char *auth_scram;         /* "auto" or "off" */
-    char *auth_hash;          /* crypt(3) prefix for new passwords: "yescrypt" or "sha512crypt" */
-    uint64_t auth_cache_s;    /* verified passwords are remembered so long */
+    char *auth_scram;      /* "auto" or "off" */
+    char *auth_hash;       /* crypt(3) prefix for new passwords: "yescrypt" or "sha512crypt" */
+    uint64_t auth_cache_s; /* verified passwords are remembered so long */
     uint64_t keep_expunged_s, keep_expunged_junk_s; /* 0: what is expunged is unlinked at once */
-    uint64_t worker_linger_s; /* a worker without sessions stays so long */
-    char *text;               /* the file as it was read, for handing on */
+    uint64_t worker_linger_s;                       /* a worker without sessions stays so long */
+    char *text;                                     /* the file as it was read, for handing on */
 };
 
 /* One complaint a line, "file:line: what is wrong; what to write", appended to *complaints. NULL when there
