@@ -28,7 +28,7 @@ struct call_group {
  * readv, getsockname, getpeername, timerfd_create, timerfd_settime, uname: libevent, libcrypto, libsasl2
  * rename, unlink, access, stat, lstat, open, readlink, select, pselect6, umask, fadvise64: libdb's recovery and archive
  * sched_getparam, sched_getscheduler: glibc, for a thread with attributes
- * fstatfs: trees on a network are refused
+ * fstatfs: trees on a network are refused; is there room to keep what is expunged
  * epoll_pwait, dup3, faccessat: what arm64 has instead of epoll_wait, dup2, access
  * seccomp, setrlimit, getrlimit: a worker's own start, as glibc chooses
  * pwrite64, ftruncate: memfds; logs of libdb that are cut

@@ -10,6 +10,7 @@ int imap_expunge(struct imap_cmd *c, const struct imap_targets *only, size_t *go
     size_t candidates = only ? only->n : view_count(s->view), n = 0;
     uint32_t *uids = arena_zalloc(c->arena, candidates, sizeof *uids);
     uint64_t octets = 0;
+    bool failed;
 
     *gone = 0;
     if (!uids)
@@ -25,9 +26,11 @@ int imap_expunge(struct imap_cmd *c, const struct imap_targets *only, size_t *go
     }
     if (n == 0)
         return 0;
-    if (mailbox_expunge(s->mailbox, uids, n, gone, e) < 0)
+    failed = mailbox_expunge(s->mailbox, uids, n, gone, e) < 0;
+    if (*gone) /* fewer than n: a neighbour was faster, or the disk said no in the middle */
+        worker_usage(s->ws->worker, 0, *gone == n ? octets : octets / n * *gone, 0, *gone);
+    if (failed)
         return -1;
-    worker_usage(s->ws->worker, 0, octets, 0, *gone);
     LOG(EXPUNGE, s->ws->sid, F_SLICE("mailbox", mailbox_name(s->mailbox)), F_U64("messages", *gone));
     imap_announce(s, s->mailbox);
     return 0;

@@ -106,6 +106,10 @@ def check_mail(info, d):
         expect("workers", workers, {"imapd.worker", "pop3d.worker"})
         m.noop()
         expect("messages after POP3's DELE", m.select("INBOX")[1], [b"1"])
+        expect("undelete by root", instance.cli(d, "mailbox", "undelete", user).returncode, 0)
+        expect("undelete by a stranger is refused", as_user(d, "nobody", "mailbox", "undelete", user) != 0, True)
+        m.noop()
+        expect("messages after undelete", m.select("INBOX")[1], [b"2"])
     for folder, _, files in os.walk(f"{d}/var/lib/mail"):
         check_folder(folder, "postamt", 0o700)
         for name in files:
@@ -207,7 +211,8 @@ def main():
         instance.restart(d)
         expect("accounts after a restart", instance.cli(d, "account", "list").returncode, 0)
         instance.stop(d)
-        # the directory while everything is down: it must stay its owner's
+        # the mail and the directory while everything is down: they must stay their owners'
+        instance.cli(d, "mailbox", "purge", "--all")
         instance.cli(d, "account", "add", "late@" + instance.DOMAIN, stdin=instance.PASSWORD + "\n")
         for name in os.listdir(f"{d}/var/lib/auth"):
             owner = os.stat(f"{d}/var/lib/auth/{name}").st_uid
