@@ -317,15 +317,18 @@ int keeping_end(struct keeping *k, struct err *e)
 
 /* --- mailboxes --- */
 
-static bool has_entries(int dir, const char *sub)
+/* What cannot be read may be full. */
+static bool may_have_entries(int dir, const char *sub)
 {
     int fd = fs_open_dir(dir, sub);
+    bool any = fd < 0 && errno != ENOENT;
     DIR *list = fd < 0 ? NULL : fs_list(fd);
     struct dirent *d;
-    bool any = false;
 
-    while (list && !any && (d = readdir(list)))
+    any |= fd >= 0 && !list;
+    while (list && !any && (errno = 0, (d = readdir(list))))
         any = d->d_name[0] != '.';
+    any |= list && !any && errno;
     if (list)
         closedir(list);
     if (fd >= 0)
@@ -340,7 +343,7 @@ static bool is_worth_it(struct account *a, int dir, const char *id)
     struct stat st;
 
     snprintf(path, sizeof path, EXPUNGED_FOLDER "/%s", id);
-    return has_entries(dir, "cur") || has_entries(dir, "new") || fs_stat(a->mail, path, &st) == 0;
+    return may_have_entries(dir, "cur") || may_have_entries(dir, "new") || fs_stat(a->mail, path, &st) == 0;
 }
 
 static int move_mailbox(
@@ -374,7 +377,7 @@ int expunged_keep_mailbox(struct account *a, const char *disk, struct err *e)
         return 0;
     dir = fs_open_dir(a->maildir, disk);
     if (dir < 0)
-        return 0; /* the caller finds out why */
+        return errno == ENOENT ? 0 : err_errno(e, "the mailbox that is to be kept");
     if (meta_load(dir, &meta, NULL) <= 0)
         meta_init(&meta, 1); /* another program's: it needs a name there all the same */
     if (is_worth_it(a, dir, meta.id) && !is_low(a)) {
