@@ -140,6 +140,23 @@ def aliases(cli, dom):
     cli("alias", "remove", info, a, "--yes", exit=67)
 
 
+def mailboxes(cli, dom):
+    """What they do to mail: tests/e2e/expunged.py."""
+    a = f"anna@{dom}"
+    check(cli.json("mailbox", "undelete", a, "--dry-run") == [], "nothing was deleted, but undelete shows something")
+    cli("mailbox", "undelete", a, say="nothing of")
+    cli("mailbox", "undelete", a, "INBOX", "--since", "2h", say="there")
+    cli("mailbox", "undelete", a, "INBOX", "--since", "2026-11-20T12:30Z")
+    cli("mailbox", "undelete", a, "--since", "yesterday", exit=65, say="2026-11-20")
+    cli("mailbox", "undelete", a, "Nowhere", exit=67)
+    cli("mailbox", "undelete", a, "a//b", exit=65)
+    cli("mailbox", "undelete", f"nobody@{dom}", exit=67)
+    cli("mailbox", "purge", exit=64)
+    cli("mailbox", "purge", a, "--all", exit=64)
+    check([x["messages"] for x in cli.json("mailbox", "purge", a)] == [0], "purge")
+    check(a in [x["address"] for x in cli.json("mailbox", "purge", "--all")], "purge --all")
+
+
 def domains(cli, dom):
     cli("domain", "add", dom, "--dry-run")
     check(dom not in [x["domain"] for x in cli.json("domain")], "a dry run added a domain")
@@ -165,7 +182,7 @@ def removals(cli, dom):
 
 
 def directory(cli, dom):
-    for part in (domains, accounts, passwords, aliases, removals):
+    for part in (domains, accounts, passwords, aliases, mailboxes, removals):
         part(cli, dom)
 
 
