@@ -136,6 +136,8 @@ static void take_over(struct copy *c)
         message_changed(c->to, message_put(c->to, &c->made[i]));
         c->made[i].file = NULL;
     }
+    /* a scan in between (a source was renamed, from and to are one) may have given out UIDs above these */
+    messages_sort(c->to);
 }
 
 /* The keywords exist over there before anything is linked; full is full: that keyword stays behind. */
@@ -148,7 +150,7 @@ static int prepare_keywords(struct copy *c, const uint32_t *uids, size_t n, stru
 
         all |= msg ? msg->flags : 0;
     }
-    if (keywords_load(c->to, e) < 0)
+    if (keywords_load(c->from, e) < 0 || keywords_load(c->to, e) < 0)
         return -1;
     keywords_translate(c->from, c->to, all);
     return 0;
