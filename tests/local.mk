@@ -29,6 +29,7 @@ E2E_TESTS += tests/e2e/idle.py
 E2E_TESTS += tests/e2e/lifecycle.py
 E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
+E2E_TESTS += tests/e2e/derived.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
@@ -95,7 +96,7 @@ calls: all
 
 # Thousands of stories of the store against its model, 10,000 looks beside a renaming neighbour; about half an hour.
 check-long: all
-	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule
+	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule tests/property/damage
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/property/model.py --long
 
 # The power goes, again and again: ext4, XFS, and clones of a running ext4 (root, loop devices). POWER_SECONDS=60 is the short form.
