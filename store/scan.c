@@ -423,6 +423,7 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             rc = take_added(c, e);
             m->cur_stamp = stamp;
             m->cur_trusted = wall - stamp > TRUST_AGE;
+            m->incomplete = m->incomplete && rc < 0;
             if (c->missing.n == 0)
                 doubt = false;
             else if (round > 0 && folder_stamp(m->cur) == stamp)
@@ -493,11 +494,10 @@ bool scan_names(struct mailbox *m, struct slice names)
 int scan_cur(struct mailbox *m, struct err *e)
 {
     struct compare c = {.m = m};
-    bool others;
     int rc;
 
     /* no process of ours changes anything meanwhile: what differs from the array, others did */
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
     rc = look(m, &c, e);
     if (rc == 0 && c.nfresh) {
@@ -511,14 +511,13 @@ int scan_cur(struct mailbox *m, struct err *e)
 
 static int take_fresh(struct mailbox *m, struct compare *c, struct err *e)
 {
-    bool others;
     int rc;
 
     if (c->nfresh == 0)
         return 0;
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
-    rc = others ? scan_cur(m, e) : 0;
+    rc = m->incomplete ? scan_cur(m, e) : 0;
     if (rc == 0) {
         rc = assign_uids(m, c->fresh, c->nfresh, e);
         c->nfresh = 0;
