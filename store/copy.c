@@ -140,7 +140,7 @@ static int prepare_keywords(struct copy *c, const uint32_t *uids, size_t n, stru
 
         all |= msg ? msg->flags : 0;
     }
-    if (keywords_load(c->to, e) < 0)
+    if (keywords_load(c->from, e) < 0 || keywords_load(c->to, e) < 0)
         return -1;
     keywords_translate(c->from, c->to, all);
     return 0;

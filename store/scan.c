@@ -384,7 +384,9 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         c->missing = (struct uids){0};
         c->scan = &scan;
         c->pooled = m->loading && m->n == 0;
-        if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0) {
+        /* a letter has its name before a message bears it: so the names of letters are read after those of
+         * messages */
+        if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0 || keywords_load(m, e) < 0) {
             rc = -1;
         } else {
             sort_by_uid(&scan);
