@@ -215,24 +215,53 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
     }
 }
 
+/*
+ * Two files, or one that a neighbour renamed while the folder was read, so that both its names were seen? The
+ * second of one file may come and go between the looks: three times there is there.
+ */
+static bool is_another(struct mailbox *m, const char *file, const char *other)
+{
+    struct stat a, b;
+
+    for (int round = 0; round < 3; round++) {
+        if (fs_stat(m->cur, file, &a) < 0 || fs_stat(m->cur, other, &b) < 0)
+            return false;
+        if (a.st_ino != b.st_ino)
+            return true;
+    }
+    return true;
+}
+
+/* Which of the names with one UID is the message: the one we know, else the first; none that is gone already.
+ */
+static size_t choose(struct compare *c, size_t from, size_t to, const struct message *msg)
+{
+    const struct entry *entries = c->scan->entries;
+    const char *text = c->scan->text.p;
+    size_t best = to;
+    struct stat st;
+
+    for (size_t i = from; i < to; i++) {
+        const char *file = text + entries[i].at;
+
+        if (fs_stat(c->m->cur, file, &st) < 0)
+            continue;
+        if (msg && strcmp(file, msg->file) == 0)
+            return i;
+        if (best == to || strcmp(file, text + entries[best].at) < 0)
+            best = i;
+    }
+    return best == to ? from : best;
+}
+
 /* All names with one UID, entries[from] to entries[to - 1]: one is the message, the others get a UID of their
  * own. */
 static void compare_run(struct compare *c, size_t from, size_t to, struct message *msg)
 {
     const struct entry *entries = c->scan->entries;
     const char *text = c->scan->text.p;
-    size_t best = from;
+    size_t best = to == from + 1 ? from : choose(c, from, to, msg);
 
-    for (size_t i = from; i < to && to > from + 1; i++) {
-        const char *file = text + entries[i].at;
-
-        if (msg && strcmp(file, msg->file) == 0) {
-            best = i;
-            break;
-        }
-        if (strcmp(file, text + entries[best].at) < 0)
-            best = i;
-    }
     if (msg)
         take_name(c->m, msg, text + entries[best].at, entries[best].flags);
     else if (is_acceptable(c, entries[best].uid))
@@ -240,7 +269,7 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
     else
         add_fresh(c, text + entries[best].at, false);
     for (size_t i = from; i < to; i++)
-        if (i != best)
+        if (i != best && is_another(c->m, text + entries[best].at, text + entries[i].at))
             add_fresh(c, text + entries[i].at, false);
 }
 
