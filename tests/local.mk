@@ -38,8 +38,10 @@ E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
 TESTS += $(E2E_TESTS)
+# no daemons: the library itself
+TESTS += tests/property/model.py
 # Whole folders, without what a run leaves there: dist-hook puts them into the tarball.
-DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
+DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/property tests/transcripts
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
@@ -103,3 +105,9 @@ calls: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/lint/calls.py; rc=$$?; test $$rc = 0 || test $$rc = 77
 
 .PHONY: attacks calls faults check-all lint lint-fast check-sanitizers
+# Thousands of stories of the store against its model, 10,000 looks beside a renaming neighbour; about half an hour.
+check-long: all
+	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/property/model.py --long
+
+.PHONY: check-long calls faults check-all lint lint-fast check-sanitizers

@@ -185,6 +185,8 @@ static bool ask_into(struct story *s, size_t p, const struct request *r, struct 
     if (failed())
         return false;
     if (octets_write(proc->fd, r, sizeof *r) && receive(proc, a, items)) {
+        if (r->box < s->nboxes && !s->boxes[r->box].uidvalidity && r->what != DO_COPY)
+            s->boxes[r->box].uidvalidity = a->uidvalidity;
         if (a->rc == -2)
             fail("%s: a session of process %zu: %s", s->who, p, a->why);
         return a->rc != -2;

@@ -499,6 +499,7 @@ static void do_open_one(struct worker *w, const struct request *r)
 
     if (!slot_open(w, r))
         return;
+    put_head(w, slot->m);
     switch (r->what) {
     case DO_REFRESH:
         do_refresh(w, slot->m, r->n[0]);
