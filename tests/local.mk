@@ -110,4 +110,9 @@ check-long: all
 	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/property/model.py --long
 
-.PHONY: check-long calls faults check-all lint lint-fast check-sanitizers
+# The power goes, again and again: ext4, XFS, and clones of a running ext4 (root, loop devices). POWER_SECONDS=60 is the short form.
+POWER_SECONDS = 300
+power: all
+	$(AM_TESTS_ENVIRONMENT) CC='$(CC)' python3 $(top_srcdir)/tests/faults/power.py $(POWER_SECONDS); rc=$$?; test $$rc = 0 || test $$rc = 77
+
+.PHONY: power check-long calls faults check-all lint lint-fast check-sanitizers
