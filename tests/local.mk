@@ -34,6 +34,7 @@ E2E_TESTS += tests/e2e/attack_flood.py
 E2E_TESTS += tests/e2e/attack_slow.py
 E2E_TESTS += tests/e2e/attack_local.py
 E2E_TESTS += tests/e2e/attack_limits.py
+E2E_TESTS += tests/e2e/derived.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
@@ -107,7 +108,7 @@ calls: all
 .PHONY: attacks calls faults check-all lint lint-fast check-sanitizers
 # Thousands of stories of the store against its model, 10,000 looks beside a renaming neighbour; about half an hour.
 check-long: all
-	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule
+	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule tests/property/damage
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/property/model.py --long
 
 # The power goes, again and again: ext4, XFS, and clones of a running ext4 (root, loop devices). POWER_SECONDS=60 is the short form.

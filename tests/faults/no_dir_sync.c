@@ -1,6 +1,6 @@
 /*
- * no_dir_sync: a build that forgets to sync folders, for LD_PRELOAD. The control of tests/faults/power.py: with it
- * acknowledged messages must get lost when the power goes, or the rig shows nothing.
+ * no_dir_sync: a build that forgets to sync folders, for LD_PRELOAD. The control of tests/faults/power.py:
+ * with it acknowledged messages must get lost when the power goes, or the rig shows nothing.
  */
 #include <sys/stat.h>
 #include <sys/syscall.h>

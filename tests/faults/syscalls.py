@@ -26,6 +26,7 @@ import strace
 
 BACK_SECONDS = 2.0
 OPEN_SECONDS = 1.0       # a SELECT after whatever happened
+LONG_POINTS = 150        # at most, of a scenario with hundreds of calls of one kind
 OLD_NAMES = 300          # another server's, without UIDs: more than fit into renames (store/assign.c)
 KILLS_OF_A_ROLE = 4  # then the instance starts anew: postamtd waits longer before each restart
 FILE_CALLS = ("openat2", "openat", "write", "pwrite64", "fdatasync", "fsync", "linkat", "renameat", "renameat2", "unlinkat",
@@ -207,7 +208,7 @@ def imap_try(does, *args):
 class Deliver:
     """A mail to two people, more than one write long."""
 
-    name, role = "deliver", True
+    name, role, long = "deliver", True, False
 
     def __init__(self, world):
         self.w, self.users = world, (0, 1)
@@ -246,7 +247,7 @@ class Deliver:
 
 
 class Imap:
-    role, users = False, (2,)
+    role, users, long = False, (2,), False
 
     def __init__(self, world):
         self.w, self.n = world, self.users[0]
@@ -428,7 +429,7 @@ class Foreign(Imap):
 class Adopt(Foreign):
     """First contact with many names that have no UIDs."""
 
-    name, users = "adopt", (5,)
+    name, users, long = "adopt", (5,), True
 
     def prepare(self):
         self.login()
@@ -531,7 +532,9 @@ def sync_again(calls, at):
 
 class Sweep:
     def __init__(self, world, scenario, points, verbose):
-        self.w, self.s, self.points, self.verbose = world, scenario, points, verbose
+        self.w, self.s, self.verbose = world, scenario, verbose
+        # one of hundreds of equal renames is as good as the next
+        self.points = (points + 1) // 2 or LONG_POINTS if scenario.long else points
         self.out = os.path.join(world.d, "calls")
         self.kills = 0
         self.tally = collections.Counter()

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The store against a model (store_model.c, free.c), and the two-scan rule (scan_rule.c).
+"""The store against a model (store_model.c, free.c), the two-scan rule (scan_rule.c), damaged derived
+files (damage.c).
 
 model.py [--long] [--all]     (`make check-long`: --long)
 
@@ -33,11 +34,11 @@ def main():
     if long:
         ok = [run("store_model", "--seeds", "4000", "--steps", "200", "--seconds", "1200", *without, seconds=1500),
               run("store_model", "--free", "--seeds", "200", "--steps", "200", "--seconds", "900", *without, seconds=1200),
-              run("scan_rule", "10000", seconds=900)]
+              run("scan_rule", "10000", seconds=900), run("damage", "1", seconds=1800)]
     else:
         ok = [run("store_model", "--seeds", "300", "--steps", "100", "--seconds", "9", *without, seconds=120),
               run("store_model", "--free", "--seeds", "8", "--steps", "40", "--seconds", "5", *without, seconds=120),
-              run("scan_rule", "500", "400", seconds=120)]
+              run("scan_rule", "500", "400", seconds=120), run("damage", seconds=120)]
     return 0 if all(ok) else 1
 
 
