@@ -160,6 +160,8 @@ static bool read_on(struct mailbox *m, int fd, const struct index_header *h)
     struct buf log = BUF_INIT(BUF_OWN);
     bool ok = index_read_log(fd, h, m->log_at, &log) && apply(m, buf_slice(&log));
 
+    /* a letter has its name before a message bears it: who shows the one must know the other */
+    (void)keywords_load(m, NULL);
     buf_free(&log);
     return ok;
 }
