@@ -195,14 +195,20 @@ static void release_some(struct account *a)
     }
 }
 
-/* Is the folder of a kept mailbox still the one that has this name? Another process may have renamed it. */
+static bool is_folder(const struct mailbox *m, const struct stat *there)
+{
+    struct stat here;
+
+    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 && here.st_ino == there->st_ino &&
+           here.st_dev == there->st_dev;
+}
+
+/* Is the folder of an open mailbox still the one that has this name? Another process may have renamed it. */
 static bool is_current(const struct mailbox *m)
 {
-    struct stat here, there;
+    struct stat there;
 
-    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 &&
-           fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 &&
-           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    return fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 && is_folder(m, &there);
 }
 
 void mailbox_close(struct mailbox *m)
@@ -262,19 +268,44 @@ fail:
     return NULL;
 }
 
+/*
+ * What is open under this name. Another process may have renamed folders: what counts is the folder that has
+ * the name now. One that is open here under its old name gets the new one (two objects on one folder would
+ * wait for each other's lock), and who holds the name without its folder goes on alone, found by nobody.
+ */
 static struct mailbox *mailbox_find(struct account *a, struct slice name)
 {
-    struct mailbox *m;
+    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
+    struct mailbox *m, *found = NULL, *named = NULL;
+    struct stat st;
 
+    if (folder_to_disk(name, &disk, NULL) < 0)
+        goto out;
     for (m = a->open; m; m = m->next)
         if (slice_eq(slice_str(m->name), name))
-            break;
-    if (m && m->refs == 0 && !is_current(m)) {
-        m->gone = true;
-        release(m);
-        m = NULL;
+            named = m;
+    if (named && is_current(named)) {
+        found = named;
+        goto out;
     }
-    return m;
+    if (named && named->refs == 0) {
+        named->gone = true;
+        release(named);
+    } else if (named) {
+        unlist(named);
+    }
+    if (fs_stat(a->maildir, disk.n ? buf_str(&disk) : ".", &st) < 0)
+        goto out;
+    for (m = a->open; m && !found; m = m->next)
+        if (is_folder(m, &st))
+            found = m;
+    if (found) {
+        set_string(&found->name, name);
+        set_string(&found->disk, buf_slice(&disk));
+    }
+out:
+    buf_free(&disk);
+    return found;
 }
 
 struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, struct err *e)
