@@ -720,7 +720,7 @@ static void foreign_return(struct story *s, size_t p)
     uint32_t uid;
 
     if (!s->returned.name[0] || !b->alive || !(checks & CHECK_RETURN) ||
-        !name_parse(slice_str(s->returned.name), b->uidvalidity, &name) ||
+        !name_parse(slice_str(s->returned.name), b->uidvalidity, &name) || name.uid == 0 ||
         !tree_add(&s->tree, b->name, s->returned.name, false, ++s->token, s->returned.mtime))
         return;
     snprintf(unique, sizeof unique, "%.*s", (int)name.unique.n, name.unique.p);
