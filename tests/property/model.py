@@ -36,8 +36,8 @@ def main():
               run("store_model", "--free", "--seeds", "200", "--steps", "200", "--seconds", "900", *without, seconds=1200),
               run("scan_rule", "10000", seconds=900), run("damage", "1", seconds=1800)]
     else:
-        ok = [run("store_model", "--seeds", "300", "--steps", "100", "--seconds", "9", *without, seconds=120),
-              run("store_model", "--free", "--seeds", "8", "--steps", "40", "--seconds", "5", *without, seconds=120),
+        ok = [run("store_model", "--seeds", "300", "--steps", "60", "--seconds", "10", *without, seconds=120),
+              run("store_model", "--free", "--seeds", "8", "--steps", "40", "--seconds", "3", *without, seconds=120),
               run("scan_rule", "500", "400", seconds=120), run("damage", seconds=120)]
     return 0 if all(ok) else 1
 
