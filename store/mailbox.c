@@ -195,19 +195,20 @@ static void release_some(struct account *a)
     }
 }
 
-/* Is its folder the one that has this name on disk? Another process may have renamed it. */
-static bool is_folder(const struct mailbox *m, struct slice disk)
+static bool is_folder(const struct mailbox *m, const struct stat *there)
 {
-    struct buf path = BUF_INIT(NAME_LEN_MAX + 2);
-    struct stat here, there;
-    bool same;
+    struct stat here;
 
-    buf_add(&path, disk.n ? disk : SLICE("."));
-    same = !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 &&
-           fs_stat(m->account->maildir, buf_str(&path), &there) == 0 && here.st_ino == there.st_ino &&
-           here.st_dev == there.st_dev;
-    buf_free(&path);
-    return same;
+    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 && here.st_ino == there->st_ino &&
+           here.st_dev == there->st_dev;
+}
+
+/* Is the folder of an open mailbox still the one that has this name? Another process may have renamed it. */
+static bool is_current(const struct mailbox *m)
+{
+    struct stat there;
+
+    return fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 && is_folder(m, &there);
 }
 
 void mailbox_close(struct mailbox *m)
@@ -265,30 +266,42 @@ fail:
     return NULL;
 }
 
-/* An open one of this name, or the one whose folder another process gave this name. */
+/*
+ * What is open under this name. Another process may have renamed folders: what counts is the folder that has
+ * the name now. One that is open here under its old name gets the new one (two objects on one folder would
+ * wait for each other's lock), and who holds the name without its folder goes on without a name.
+ */
 static struct mailbox *mailbox_find(struct account *a, struct slice name)
 {
     struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
-    struct mailbox *m = a->open, *found = NULL;
+    struct mailbox *m, *found = NULL, *named = NULL;
+    struct stat st;
 
     if (folder_to_disk(name, &disk, NULL) < 0)
-        m = NULL;
-    while (m && !slice_eq(slice_str(m->name), name))
-        m = m->next;
-    if (m && is_folder(m, buf_slice(&disk))) {
-        found = m;
-    } else if (m && m->refs == 0) {
-        m->gone = true;
-        release(m);
-    } else if (m) {
-        set_string(&m->name, SLICE("")); /* who has it open goes on with the folder; the name is another's */
+        goto out;
+    for (m = a->open; m; m = m->next)
+        if (slice_eq(slice_str(m->name), name))
+            named = m;
+    if (named && is_current(named)) {
+        found = named;
+        goto out;
     }
+    if (named && named->refs == 0) {
+        named->gone = true;
+        release(named);
+    } else if (named) {
+        set_string(&named->name, SLICE(""));
+    }
+    if (fs_stat(a->maildir, disk.n ? buf_str(&disk) : ".", &st) < 0)
+        goto out;
     for (m = a->open; m && !found; m = m->next)
-        if (is_folder(m, buf_slice(&disk))) {
-            set_string(&m->name, name);
-            set_string(&m->disk, buf_slice(&disk));
+        if (is_folder(m, &st))
             found = m;
-        }
+    if (found) {
+        set_string(&found->name, name);
+        set_string(&found->disk, buf_slice(&disk));
+    }
+out:
     buf_free(&disk);
     return found;
 }

@@ -382,8 +382,12 @@ static void fetch_back(struct mailbox *m, const struct uids *missing)
     size_t odd = 0;
 
     while (list && (d = readdir(list))) {
-        if (!scan_is_message(m, m->fresh, d, &name, &odd) || name.uid == 0 ||
-            !bsearch(&name.uid, missing->at, missing->n, sizeof name.uid, compare_uids))
+        uint32_t uid;
+
+        if (!scan_is_message(m, m->fresh, d, &name, &odd))
+            continue;
+        uid = name.uid ? name.uid : adopt_find(m, name.unique);
+        if (uid == 0 || !bsearch(&uid, missing->at, missing->n, sizeof uid, compare_uids))
             continue;
         buf_clear(&to);
         if (name_write_flags(&to, name.base, name.flags))

@@ -35,6 +35,7 @@ E2E_TESTS += tests/e2e/attack_flood.py
 E2E_TESTS += tests/e2e/attack_slow.py
 E2E_TESTS += tests/e2e/attack_local.py
 E2E_TESTS += tests/e2e/attack_limits.py
+E2E_TESTS += tests/e2e/derived.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
@@ -88,8 +89,7 @@ check-sanitizers:
 check-thunderbird: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/e2e/thunderbird.py || test $$? = 77
 
-.PHONY: check-all lint lint-fast check-sanitizers check-thunderbird
-.PHONY: check-all lint lint-fast lint-cppcheck lint-tidy check-sanitizers
+.PHONY: check-all lint lint-fast lint-cppcheck lint-tidy check-sanitizers check-thunderbird
 # Each system call of the ways of a message as the last one and as one that fails; five minutes of kills under load.
 faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
@@ -115,5 +115,4 @@ POWER_SECONDS = 300
 power: all
 	$(AM_TESTS_ENVIRONMENT) CC='$(CC)' python3 $(top_srcdir)/tests/faults/power.py $(POWER_SECONDS); rc=$$?; test $$rc = 0 || test $$rc = 77
 
-.PHONY: power check-long calls faults check-all lint lint-fast check-sanitizers
-.PHONY: attacks calls faults check-all lint lint-fast check-sanitizers
+.PHONY: attacks power check-long calls faults

@@ -22,7 +22,7 @@
 
 #define MESSAGES 12
 #define FILE_MOST ((size_t)1 << 20)
-#define TRIED 400 /* of each file and kind, when no stride is given */
+#define TRIED 120 /* of each file and kind, when no stride is given */
 #define OPEN_SECONDS 1.0
 
 static struct tree tree;

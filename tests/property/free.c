@@ -199,7 +199,8 @@ static void remove_or_copy(struct runner *r, unsigned box, unsigned to, unsigned
         try_to_delete(box, it.uid, it.unique);
     if (!run_request(r, &q, box) || r->a.n == 0 || it.uid >= UIDS)
         return;
-    if (how != 1)
+    /* one that was not found had no copy made, or was not counted: it may be there */
+    if (how == 0 ? r->a.changed : how == 2 && r->items[0].other)
         atomic_store(&shared->gone[box][it.uid], 1);
     if (how > 0 && r->items[0].other)
         new_uid(to, r->items[0].other);

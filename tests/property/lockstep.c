@@ -85,7 +85,7 @@ static const struct {
     [F_TO_NEW] = {"cur to new", 10},
     [F_COPY] = {"foreign copy", 10},
     [F_TWICE] = {"same name twice", 5},
-    [F_RETURN] = {"foreign return", 8},
+    [F_RETURN] = {"foreign return", 15},
     [F_MANY] = {"300 foreign names", 1},
 };
 
@@ -675,6 +675,9 @@ static void foreign_to_new(struct story *s, size_t p, struct box *b, struct msg 
             b->m[place].uid = uid;
             return;
         }
+    if (client_has(&s->procs[p].last[b - s->boxes], uid))
+        fail("%s: UID %u of %s, which this process knew, came back from new/ as another message", s->who, uid,
+            b->name);
     if (uid) {
         struct msg *dead = box_add(b);
 
@@ -708,15 +711,16 @@ static void foreign_add(struct story *s, struct box *b, const struct step *step)
         add_unnamed(b, unique, seen ? FLAG_SEEN : 0);
 }
 
-static void foreign_return(struct story *s, size_t p, struct box *b)
+static void foreign_return(struct story *s, size_t p)
 {
+    struct box *b = &s->boxes[s->returned_box];
     struct name name;
     struct msg *m;
     char unique[UNIQUE_LEN];
     uint32_t uid;
 
-    if (!s->returned.name[0] || &s->boxes[s->returned_box] != b || !(checks & CHECK_RETURN) ||
-        !name_parse(slice_str(s->returned.name), b->uidvalidity, &name) ||
+    if (!s->returned.name[0] || !b->alive || !(checks & CHECK_RETURN) ||
+        !name_parse(slice_str(s->returned.name), b->uidvalidity, &name) || name.uid == 0 ||
         !tree_add(&s->tree, b->name, s->returned.name, false, ++s->token, s->returned.mtime))
         return;
     snprintf(unique, sizeof unique, "%.*s", (int)name.unique.n, name.unique.p);
@@ -728,6 +732,9 @@ static void foreign_return(struct story *s, size_t p, struct box *b)
         return;
     for (uint32_t i = 0; i < s->a.n; i++)
         if (m && s->items[i].uid == uid) { /* nobody had seen it go: it is the same */
+            if (m->noticed)
+                fail("%s: UID %u of %s was expunged, and is given to its file that came back", s->who, uid,
+                    b->name);
             m->gone = false;
             m->flags = name.flags;
             return;
@@ -798,6 +805,10 @@ static void step_lose(struct story *s, const struct step *step)
             tree_damage(&s->tree, s->boxes[k].name, (step->n[2] >> k) % 5, step->n[3] * (uint32_t)(k + 1));
     if (step->n[4] % 5 == 0)
         tree_lose_state(&s->tree);
+    /* what was expunged is forgotten with the history; a name that comes back may be believed */
+    for (size_t k = 0; k < s->nboxes; k++)
+        for (size_t i = 0; i < s->boxes[k].n; i++)
+            s->boxes[k].m[i].noticed = false;
 }
 
 static void step_simple(struct story *s, size_t p, struct box *b, const struct step *step)
@@ -895,7 +906,7 @@ static void step_do(struct story *s, const struct step *step)
         tree_touch_now(&s->tree, b->name);
         break;
     case F_RETURN:
-        foreign_return(s, p, b);
+        foreign_return(s, p);
         break;
     case F_MANY:
         foreign_many(s, b);

@@ -126,7 +126,7 @@ struct msg {
     uint32_t uid; /* 0: has none yet that we know of */
     uint32_t flags, keywords;
     int64_t received;
-    bool gone;
+    bool gone, noticed;      /* noticed: a process has shown the mailbox without it since */
     char unique[UNIQUE_LEN]; /* "": not known yet */
     char origin[UNIQUE_LEN];
 };
@@ -182,6 +182,8 @@ size_t box_count(const struct box *b);
  * or NULL. */
 void check_dump(struct box *b, const struct answer *a, const struct item *items, const struct client *before,
     bool exact, const char *who);
+/* Whether a client's or a process' sight has this UID. */
+bool client_has(const struct client *c, uint32_t uid);
 /* The client asks what changed and vanished since it was there; its state is what the process has afterwards.
  */
 void check_resync(struct client *c, const struct answer *a, const struct item *items,

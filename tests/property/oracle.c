@@ -208,8 +208,9 @@ void check_dump(struct box *b, const struct answer *a, const struct item *items,
                 b->name, last);
     }
     for (size_t i = 0; i < b->n && !failed(); i++) {
-        const struct msg *m = &b->m[i];
+        struct msg *m = &b->m[i];
 
+        m->noticed |= m->gone && m->uid && !item_of(items, a->n, m->uid);
         if (m->gone || item_of(items, a->n, m->uid))
             continue;
         if (exact)
@@ -220,6 +221,11 @@ void check_dump(struct box *b, const struct answer *a, const struct item *items,
 }
 
 /* --- a client's --- */
+
+bool client_has(const struct client *c, uint32_t uid)
+{
+    return c->used && item_of(c->items, c->n, uid);
+}
 
 void client_take(struct client *c, const struct answer *a, const struct item *items, int from, unsigned step)
 {
