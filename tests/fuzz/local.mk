@@ -20,10 +20,12 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_log \
 	tests/fuzz/fuzz_mime \
+	tests/fuzz/fuzz_mime_pack \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_index \
 	tests/fuzz/fuzz_parent \
 	tests/fuzz/fuzz_pop3_command \
+	tests/fuzz/fuzz_preview \
 	tests/fuzz/fuzz_sasl \
 	tests/fuzz/fuzz_search \
 	tests/fuzz/fuzz_settings \
@@ -69,6 +71,9 @@ tests_fuzz_fuzz_mime_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_index_SOURCES = tests/fuzz/fuzz_index.c
 tests_fuzz_fuzz_index_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_index_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
+tests_fuzz_fuzz_mime_pack_SOURCES = tests/fuzz/fuzz_mime_pack.c
+tests_fuzz_fuzz_mime_pack_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mime_pack_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
 tests_fuzz_fuzz_name_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_name_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
@@ -78,6 +83,9 @@ tests_fuzz_fuzz_parent_LDADD = $(FUZZ_MAIN) $(LIBS_SMTPD)
 tests_fuzz_fuzz_pop3_command_SOURCES = tests/fuzz/fuzz_pop3_command.c
 tests_fuzz_fuzz_pop3_command_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_pop3_command_LDADD = $(FUZZ_MAIN) $(LIBS_POP3D)
+tests_fuzz_fuzz_preview_SOURCES = tests/fuzz/fuzz_preview.c
+tests_fuzz_fuzz_preview_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_preview_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_sasl_SOURCES = tests/fuzz/fuzz_sasl.c
 tests_fuzz_fuzz_sasl_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_sasl_LDADD = $(FUZZ_MAIN) $(LIBS_AUTH)
