@@ -8,6 +8,8 @@ store_libstore_a_SOURCES = \
 	store/assign.c \
 	store/body.c \
 	store/boxes.c \
+	store/cache.c store/cache.h store/cache_file.c store/cache_priv.h \
+	store/cache_record.c store/cache_record.h \
 	store/change.c \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
