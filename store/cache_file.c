@@ -18,8 +18,8 @@ struct disk_header {
     uint32_t version;
     uint32_t reserved;
     uint64_t generation;
-    uint64_t checked_size;
-    uint64_t checked_n;
+    uint64_t due;
+    uint64_t live;
     uint64_t unused[2];
     uint64_t checksum; /* of all before it */
 };
@@ -35,10 +35,8 @@ static uint64_t sum(const struct disk_header *d)
 
 static void header_make(const struct cache_header *h, struct disk_header *d)
 {
-    *d = (struct disk_header){.version = VERSION,
-        .generation = h->generation,
-        .checked_size = h->checked_size,
-        .checked_n = h->checked_n};
+    *d =
+        (struct disk_header){.version = VERSION, .generation = h->generation, .due = h->due, .live = h->live};
     memcpy(d->magic, magic, sizeof magic);
     d->checksum = sum(d);
 }
@@ -52,7 +50,7 @@ static bool header_read(int fd, struct cache_header *h)
         if (fs_pread_all(fd, &d, sizeof d, 0) < 0)
             return false;
         if (memcmp(d.magic, magic, sizeof magic) == 0 && d.version == VERSION && d.checksum == sum(&d)) {
-            *h = (struct cache_header){d.generation, d.checked_size, d.checked_n};
+            *h = (struct cache_header){d.generation, d.due, d.live};
             return true;
         }
     }
@@ -80,7 +78,7 @@ static int file_make(struct mailbox *m, const struct cache_header *h, char stagi
 /* Under its name; somebody else's may be there first, which does as well. */
 static bool file_begin(struct mailbox *m)
 {
-    struct cache_header h = {.generation = 1};
+    struct cache_header h = {.generation = 1, .due = CACHE_SMALL};
     char staging[32];
     int fd = file_make(m, &h, staging);
 
@@ -201,6 +199,15 @@ bool cache_append(struct cache *c, struct slice s, uint64_t *at)
 
 /* --- compaction --- */
 
+/* When half of the file may be dead, but not so soon again that looking would cost more than what is saved.
+ */
+static uint64_t next_look(uint64_t size, uint64_t live)
+{
+    uint64_t due = live > size / 2 + size / 16 ? 2 * live : size + size / 8;
+
+    return due > CACHE_SMALL ? due : CACHE_SMALL;
+}
+
 /* Octets and number of the records that messages point to. */
 static void measure(struct mailbox *m, uint64_t *live, uint64_t *n)
 {
@@ -245,7 +252,7 @@ static bool copy_records(struct mailbox *m, int fd, uint64_t *offsets)
 static bool compact(struct mailbox *m, uint64_t live, uint64_t n)
 {
     struct cache *c = m->cache;
-    struct cache_header h = {c->header.generation + 1, CACHE_HEADER_SIZE + live, n};
+    struct cache_header h = {c->header.generation + 1, next_look(CACHE_HEADER_SIZE + live, live), n};
     uint64_t *offsets = mem_zalloc(m->n + 1, sizeof *offsets);
     char staging[32];
     int fd = file_make(m, &h, staging);
@@ -272,7 +279,7 @@ out:
 }
 
 /* Remembered in the file, so that not everybody who opens the mailbox looks again. */
-static void note(struct mailbox *m, uint64_t n)
+static void note(struct mailbox *m, uint64_t live, uint64_t n)
 {
     struct cache *c = m->cache;
     struct disk_header d;
@@ -280,8 +287,8 @@ static void note(struct mailbox *m, uint64_t n)
     int fd = fs_open_write(m->state, CACHE_FILE, O_RDWR, 0600);
     struct stat ours, theirs;
 
-    c->header.checked_size = c->seen;
-    c->header.checked_n = n;
+    c->header.due = next_look(c->seen, live);
+    c->header.live = n;
     if (fd < 0)
         return;
     header_make(&c->header, &d);
@@ -290,17 +297,20 @@ static void note(struct mailbox *m, uint64_t n)
     close(fd);
 }
 
+static bool is_due(const struct mailbox *m)
+{
+    const struct cache *c = m->cache;
+
+    return c->seen > CACHE_SMALL && (c->seen >= c->header.due || m->n < c->header.live / 2);
+}
+
 void cache_compact_if_due(struct mailbox *m)
 {
     struct cache *c = m->cache;
-    const struct cache_header *h = &c->header;
-    uint64_t base = h->checked_size > CACHE_SMALL / 2 ? h->checked_size : CACHE_SMALL / 2, live, n;
-    bool done = false;
+    uint64_t live, n;
 
-    if (c->seen <= CACHE_SMALL || (c->seen / 2 < base && m->n >= h->checked_n / 2))
+    if (!is_due(m) || fs_try_lock(c->fd) < 0) /* or somebody is at it */
         return;
-    if (fs_try_lock(c->fd) < 0)
-        return; /* somebody is at it */
     if (!cache_is_current(m))
         return; /* somebody was */
     if (!header_read(c->fd, &c->header)) {
@@ -308,14 +318,10 @@ void cache_compact_if_due(struct mailbox *m)
         cache_close(c);
         return;
     }
-    base = h->checked_size > CACHE_SMALL / 2 ? h->checked_size : CACHE_SMALL / 2;
-    if (c->seen / 2 >= base || m->n < h->checked_n / 2) {
+    if (is_due(m)) {
         measure(m, &live, &n);
-        if (live < (c->seen - CACHE_HEADER_SIZE) / 2)
-            done = compact(m, live, n);
-        if (!done)
-            note(m, n);
+        if (live > (c->seen - CACHE_HEADER_SIZE) / 2 || !compact(m, live, n))
+            note(m, live, n);
     }
-    if (c->fd >= 0)
-        fs_unlock(c->fd);
+    fs_unlock(c->fd);
 }

@@ -1,8 +1,8 @@
 /*
  * cache_priv: what cache.c (records) and cache_file.c (the file) share.
  *
- * The file begins with a header: magic, version, generation, and what the last compaction or look at its
- * contents found; records follow. All of it is a cache: every step may fail, and then there is none.
+ * The file begins with a header: magic, version, generation, and when to look how much of it
+ * lives; records follow. All of it is a cache: every step may fail, and then there is none.
  */
 #ifndef STORE_CACHE_PRIV_H
 #define STORE_CACHE_PRIV_H
@@ -18,8 +18,8 @@
 
 struct cache_header {
     uint64_t generation;
-    uint64_t checked_size; /* of the file, when it was last looked how much of it lives */
-    uint64_t checked_n;    /* records that lived then */
+    uint64_t due;  /* size of the file at which to look how much of it lives */
+    uint64_t live; /* records that lived at the last look */
 };
 
 struct cache_pending {

@@ -35,6 +35,8 @@ STORE_TESTS = \
 	tests/unit/test_mailbox \
 	tests/unit/test_index \
 	tests/unit/test_view
+	tests/unit/test_view \
+	tests/unit/test_cache
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 STORE_TEST_LIBS = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS) $(CMOCKA_LIBS)
@@ -56,4 +58,7 @@ tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_cache_SOURCES = tests/unit/test_cache.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_cache_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_cache_LDADD = $(STORE_TEST_LIBS)
 endif

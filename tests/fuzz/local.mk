@@ -12,6 +12,7 @@ endif
 FUZZ_TARGETS = \
 	tests/fuzz/fuzz_address \
 	tests/fuzz/fuzz_bodystructure \
+	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_header \
@@ -44,6 +45,9 @@ tests_fuzz_fuzz_address_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_bodystructure_SOURCES = tests/fuzz/fuzz_bodystructure.c
 tests_fuzz_fuzz_bodystructure_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_bodystructure_LDADD = $(FUZZ_MAIN) $(LIBS_IMAPD)
+tests_fuzz_fuzz_cache_record_SOURCES = tests/fuzz/fuzz_cache_record.c
+tests_fuzz_fuzz_cache_record_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_cache_record_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_decode_SOURCES = tests/fuzz/fuzz_decode.c
 tests_fuzz_fuzz_decode_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
