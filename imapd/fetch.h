@@ -64,11 +64,11 @@ bool fetch_items_parse(struct imap_parse *p, struct fetch_items *out);
 void fetch_envelope_write(struct buf *out, struct slice header, struct arena *scratch);
 
 /*
- * BODY, or with `extensible` BODYSTRUCTURE, of the message (RFC 3501 7.4.2). `scratch` is reset between
- * parts: nothing of the caller's may live in it.
+ * BODYSTRUCTURE and BODY of the message (RFC 3501 7.4.2). `scratch` is reset between parts: nothing of the
+ * caller's may live in it.
  */
-void fetch_bodystructure_write(
-    struct buf *out, const struct mime_tree *t, struct slice text, bool extensible, struct arena *scratch);
+void fetch_bodystructure_write(struct buf *extensible, struct buf *basic, const struct mime_tree *t,
+    struct slice text, struct arena *scratch);
 
 /* Where the octets lie that a section names, or, for HEADER.FIELDS, the header they are chosen from; partials
  * are not looked at. False: there is no such part (NIL). */

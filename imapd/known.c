@@ -21,6 +21,7 @@ void known_init(struct known *k)
     arena_init(&k->scratch, SCRATCH_QUOTA);
     arena_init(&k->tree, TREE_QUOTA);
     buf_init(&k->built, BUF_OWN);
+    buf_init(&k->side, BUF_OWN);
 }
 
 void known_free(struct known *k)
@@ -28,6 +29,7 @@ void known_free(struct known *k)
     arena_free(&k->scratch);
     arena_free(&k->tree);
     buf_free(&k->built);
+    buf_free(&k->side);
 }
 
 /* Slots being made one after the other in k->built, which may move meanwhile. */
@@ -44,18 +46,30 @@ static void slot_end(struct making *w, enum cache_slot slot, size_t from)
     w->made |= CACHE_BIT(slot);
 }
 
+/* What stands in the side buffer becomes a slot. */
+static void slot_of_side(struct making *w, enum cache_slot slot)
+{
+    size_t from = w->k->built.n;
+
+    buf_add(&w->k->built, buf_slice(&w->k->side));
+    slot_end(w, slot, from);
+}
+
 static void make_of_header(struct making *w, struct slice text, bool whole)
 {
-    struct buf *built = &w->k->built;
-    size_t from = built->n;
+    struct known *k = w->k;
+    size_t from;
 
-    arena_reset(&w->k->scratch);
-    fetch_envelope_write(built, text, &w->k->scratch);
-    slot_end(w, CACHE_ENVELOPE, from);
-    from = built->n;
+    arena_reset(&k->scratch);
+    buf_clear(&k->side);
     /* of a header that goes on behind the octets that were read nothing is known */
-    if ((whole || header_size(text) < text.n) && header_keys_write(text, built))
-        slot_end(w, CACHE_KEYS, from);
+    if ((whole || header_size(text) < text.n) && header_keys_write(text, &k->side)) {
+        slot_of_side(w, CACHE_KEYS);
+        text = buf_slice(&k->side); /* the fields of an envelope are among them */
+    }
+    from = k->built.n;
+    fetch_envelope_write(&k->built, text, &k->scratch);
+    slot_end(w, CACHE_ENVELOPE, from);
 }
 
 static void make_of_text(struct making *w, struct slice text)
@@ -67,11 +81,11 @@ static void make_of_text(struct making *w, struct slice text)
     arena_reset(&k->tree);
     if (!mime_parse(text, &k->tree, &t))
         return;
-    for (enum cache_slot slot = CACHE_BODY; slot <= CACHE_BODYSTRUCTURE; slot++) {
-        from = k->built.n;
-        fetch_bodystructure_write(&k->built, &t, text, slot == CACHE_BODYSTRUCTURE, &k->scratch);
-        slot_end(w, slot, from);
-    }
+    from = k->built.n;
+    buf_clear(&k->side);
+    fetch_bodystructure_write(&k->built, &k->side, &t, text, &k->scratch);
+    slot_end(w, CACHE_BODYSTRUCTURE, from);
+    slot_of_side(w, CACHE_BODY);
     from = k->built.n;
     mime_pack(&t, &k->built);
     slot_end(w, CACHE_PARTS, from);

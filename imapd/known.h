@@ -16,6 +16,7 @@
 struct known {
     struct arena scratch;
     struct arena tree;
+    struct buf side;  /* one of them that others are made from, or beside others */
     struct buf built; /* slots that were made just now */
     bool has_text;    /* the last known_get read the whole message: mailbox_text costs nothing now */
 };

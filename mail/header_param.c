@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/ascii.h"
+#include "common/mem.h"
 #include "mail/decode.h"
 #include "mail/header_lex.h"
 
@@ -51,12 +52,22 @@ static void split_name(struct piece *piece)
 static struct slice take_value(struct lex *l, struct arena *arena)
 {
     struct buf text = BUF_INIT(HEADER_LOOK_MAX);
-    struct slice out;
+    struct slice out = slice_of(l->p, (size_t)(l->end - l->p));
+    ssize_t end = lex_is(l, '"') ? slice_chr(slice_from(out, 1), '"') : -1;
 
+    if (!lex_is(l, '"'))
+        out = lex_run(l, ";(\"");
+    else
+        out = slice_sub(out, 1, end < 0 ? 0 : (size_t)end);
+    /* nearly always: the octets as they lie */
+    if ((end >= 0 || !lex_is(l, '"')) && lex_is_plain(out) && slice_chr(out, '\\') < 0) {
+        l->p += end >= 0 ? end + 2 : 0;
+        return arena_copy(arena, out);
+    }
     if (lex_is(l, '"'))
         lex_quoted(l, &text);
     else
-        lex_put(&text, lex_run(l, ";(\""));
+        lex_put(&text, out);
     out = arena_copy(arena, buf_slice(&text));
     buf_free(&text);
     return out;
@@ -224,7 +235,7 @@ static bool make_params(struct piece *pieces, size_t n, struct arena *arena, str
 bool header_content(struct slice value, struct arena *arena, struct header_content *out)
 {
     struct lex l = lex_of(slice_sub(value, 0, HEADER_LOOK_MAX));
-    struct piece pieces[HEADER_PARAMS_MAX];
+    struct piece pieces[HEADER_PARAMS_MAX] MEM_UNINITIALIZED;
     struct slice type, subtype = SLICE("");
     size_t n;
 

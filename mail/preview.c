@@ -6,9 +6,11 @@
 #include "common/utf8.h"
 #include "mail/decode.h"
 
-#define LOOK_FIRST ((size_t)4 << 10) /* octets of a body: nearly always enough */
-#define LOOK_MAX ((size_t)64 << 10)  /* style sheets stand before the text */
-#define NAME_MAX_N 10                /* of a tag or an entity that matters */
+/* Octets of a body: mostly enough for text, for HTML; style sheets may stand before it. */
+static const size_t looks[] = {384, (size_t)4 << 10, (size_t)64 << 10};
+#define LOOKS (sizeof looks / sizeof *looks)
+#define LOOK_MAX ((size_t)64 << 10)
+#define NAME_MAX_N 10 /* of a tag or an entity that matters */
 
 struct preview {
     struct buf *out;
@@ -24,6 +26,8 @@ static bool is_full(const struct preview *p)
 /* Blanks, and what senders fill a preview with: zero-width characters, soft hyphens. */
 static bool is_blank(uint32_t c)
 {
+    if (c > ' ' && c < 0x7f)
+        return false;
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0xa0 || c == 0x34f || c == 0xad ||
            (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) || (c >= 0x2060 && c <= 0x206f) ||
            c == 0x3000 || c == 0xfeff;
@@ -31,15 +35,18 @@ static bool is_blank(uint32_t c)
 
 static void add(struct preview *p, uint32_t code)
 {
-    char c[4];
-    size_t n = utf8_encode(code, c);
+    char c[4] = {(char)code};
+    size_t n = 1;
 
     if (is_blank(code)) {
         p->gap = p->chars > 0;
         return;
     }
-    if (utf8_printable(slice_of(c, n)) != n)
-        return;
+    if (code <= ' ' || code >= 0x7f) {
+        n = utf8_encode(code, c);
+        if (utf8_printable(slice_of(c, n)) != n)
+            return;
+    }
     if (p->gap && p->chars + 1 >= PREVIEW_CHARS) {
         p->chars = PREVIEW_CHARS; /* a blank at the end says nothing */
         return;
@@ -53,15 +60,29 @@ static void add(struct preview *p, uint32_t code)
     p->chars++;
 }
 
+static bool is_graph(char c)
+{
+    return c > ' ' && c < 0x7f && c != '<' && c != '&';
+}
+
+/* The first character; of ASCII that can be shown the whole word. */
 static size_t add_next(struct preview *p, struct slice s)
 {
-    uint32_t code;
-    size_t n = utf8_decode(s, &code);
+    size_t left, run = 0;
+    uint32_t code = (unsigned char)s.p[0];
+    size_t n = code < 0x80 ? 1 : utf8_decode(s, &code);
 
     if (n == 0)
         return 1; /* decode_charset left none; a piece may be cut */
     add(p, code);
-    return n;
+    if (!is_graph(s.p[0]) || is_full(p))
+        return n;
+    left = PREVIEW_CHARS - p->chars;
+    while (run < left && 1 + run < s.n && is_graph(s.p[1 + run]))
+        run++;
+    buf_add(p->out, slice_sub(s, 1, run));
+    p->chars += (unsigned)run;
+    return 1 + run;
 }
 
 static void plain(struct preview *p, struct slice s)
@@ -299,16 +320,16 @@ void preview_write(struct slice text, const struct mime_tree *t, struct arena *s
         return;
     body = slice_sub(text, t->parts[part].body, t->parts[part].body_len);
     encoding = mime_part_encoding(t, part, text, scratch, &name);
-    for (size_t look = LOOK_FIRST;; look = LOOK_MAX) {
+    for (size_t i = slice_eq_nocase(c.subtype, SLICE("html")); i < LOOKS; i++) {
         buf_clear(&utf8);
         buf_cut(out, before);
         p = (struct preview){.out = out};
-        decode(slice_sub(body, 0, look), encoding, header_param_get(&c, SLICE("charset")), &utf8);
+        decode(slice_sub(body, 0, looks[i]), encoding, header_param_get(&c, SLICE("charset")), &utf8);
         if (slice_eq_nocase(c.subtype, SLICE("html")))
             html(&p, buf_slice(&utf8));
         else
             plain(&p, buf_slice(&utf8));
-        if (is_full(&p) || body.n <= look || look == LOOK_MAX)
+        if (is_full(&p) || body.n <= looks[i])
             break;
     }
     buf_free(&utf8);
