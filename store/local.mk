@@ -14,6 +14,7 @@ store_libstore_a_SOURCES = \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
+	store/ids.c store/ids.h \
 	store/index.c store/index.h \
 	store/journal.c store/journal.h \
 	store/keywords.c \
@@ -36,7 +37,8 @@ STORE_TESTS = \
 	tests/unit/test_index \
 	tests/unit/test_view
 	tests/unit/test_view \
-	tests/unit/test_cache
+	tests/unit/test_cache \
+	tests/unit/test_ids
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 STORE_TEST_LIBS = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS) $(CMOCKA_LIBS)
@@ -61,4 +63,7 @@ tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_cache_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_cache_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_ids_SOURCES = tests/unit/test_ids.c
+tests_unit_test_ids_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_ids_LDADD = store/libstore.a $(LIBS_MAIL) $(CMOCKA_LIBS)
 endif
