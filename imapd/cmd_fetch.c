@@ -200,8 +200,8 @@ static void item(struct fetch *f, struct buf *out, struct slice name)
 }
 
 /* "* 12 FETCH (" and the items that are in the index: by hand, as 100,000 of them are asked for at once */
-static void write_simple(
-    struct imap_cmd *c, struct fetch *f, const struct message *msg, uint64_t size, bool seen_changed)
+static void write_simple(struct imap_cmd *c, struct fetch *f, const struct message *msg, uint64_t size,
+    int64_t received, bool seen_changed)
 {
     struct buf *out = imap_out(c->s);
     unsigned simple = f->items.simple;
@@ -226,7 +226,7 @@ static void write_simple(
     }
     if (simple & FETCH_INTERNALDATE) {
         item(f, out, SLICE("INTERNALDATE "));
-        imap_write_date_time(out, msg->received);
+        imap_write_date_time(out, received);
     }
 }
 
@@ -266,11 +266,19 @@ static bool begin_message(struct imap_cmd *c, struct fetch *f)
     struct mailbox *m = c->s->mailbox;
     const struct message *msg = mailbox_by_uid(m, f->uid);
     uint64_t size = msg ? msg->size_crlf : 0;
+    int64_t received = msg ? msg->received : 0;
     struct err e = {.code = ERR_EXPUNGED};
     bool seen_changed = false;
 
-    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0)) {
+    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0) ||
+        ((f->items.simple & FETCH_INTERNALDATE) && received == 0 &&
+            mailbox_received(m, f->uid, &received, &e) < 0)) {
         skip_message(f, &e);
+        return false;
+    }
+    msg = mailbox_by_uid(m, f->uid); /* both may have looked at the folder */
+    if (!msg) {
+        f->some_gone = true;
         return false;
     }
     if (f->items.sections || f->items.slots) {
@@ -283,7 +291,7 @@ static bool begin_message(struct imap_cmd *c, struct fetch *f)
             return false;
         }
     }
-    write_simple(c, f, msg, size, seen_changed);
+    write_simple(c, f, msg, size, received, seen_changed);
     write_known(c, f);
     f->section = f->items.sections;
     f->in_message = true;

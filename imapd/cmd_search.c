@@ -151,15 +151,24 @@ static void look_at(struct imap_cmd *c, struct search *s, uint32_t seq, uint32_t
     const struct message *msg = message_of(s, m, uid);
     struct source source = {.m = m, .uid = uid, .known = s->program.keys_only ? &s->known : NULL};
     struct search_message sm;
+    int64_t received;
 
     if (!msg)
         return;
+    received = msg->received;
+    if (s->program.dates && received == 0) {
+        if (mailbox_received(m, uid, &received, NULL) < 0)
+            return; /* gone, which matches nothing */
+        msg = mailbox_by_uid(m, uid);
+        if (!msg)
+            return;
+    }
     sm = (struct search_message){
         .seq = seq,
         .uid = uid,
         .flags = msg->flags,
         .recent = view_is_recent(c->s->view, uid),
-        .received = msg->received,
+        .received = received,
         .size = source_size,
         .head = source_head,
         .text = source_text,

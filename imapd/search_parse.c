@@ -435,9 +435,14 @@ bool search_parse(struct imap_parse *p, struct search_program *out)
     if (!read_keys(&r) || !compile(&r, out))
         return false;
     out->keys_only = true;
-    for (uint32_t i = 0; i < out->n; i++)
-        if (out->steps[i].key.kind == SEARCH_HEADER && !header_is_key(out->steps[i].key.name))
+    for (uint32_t i = 0; i < out->n; i++) {
+        const struct search_key *key = &out->steps[i].key;
+
+        if (key->kind == SEARCH_HEADER && !header_is_key(key->name))
             out->keys_only = false;
+        if (key->kind == SEARCH_BEFORE || key->kind == SEARCH_ON || key->kind == SEARCH_SINCE)
+            out->dates = true;
+    }
     return true;
 }
 

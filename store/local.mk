@@ -35,7 +35,6 @@ STORE_TESTS = \
 	tests/unit/test_delivery \
 	tests/unit/test_mailbox \
 	tests/unit/test_index \
-	tests/unit/test_view
 	tests/unit/test_view \
 	tests/unit/test_cache \
 	tests/unit/test_ids

@@ -106,6 +106,16 @@ static int read_file(struct mailbox *m, uint32_t uid, struct slice *text, struct
     return 0;
 }
 
+int mailbox_received(struct mailbox *m, uint32_t uid, int64_t *seconds, struct err *e)
+{
+    struct slice text;
+
+    if (read_file(m, uid, &text, e) < 0)
+        return -1;
+    *seconds = 86400 * 2;
+    return 0;
+}
+
 int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *e)
 {
     struct slice text;
@@ -348,7 +358,7 @@ static int setup(void **state)
         box.messages[i] = (struct message){.uid = (i + 1) * 10,
             .size = strlen(texts[i]),
             .size_crlf = i == 1 ? 0 : strlen(texts[i]),
-            .received = 86400 * (int64_t)(i + 1)};
+            .received = i == 1 ? 0 : 86400 * (int64_t)(i + 1)};
         view.uids[i] = (i + 1) * 10;
     }
     stream = (struct stream){.out = BUF_INIT(BUF_OWN)};
@@ -409,6 +419,8 @@ static void test_simple(void **state)
         {"S RETURN (MIN) 3:5", "* ESEARCH (TAG \"a1\") MIN 3\r\nOK"},
         {"S RETURN (ALL MIN MAX COUNT) SEEN", "* ESEARCH (TAG \"a1\") COUNT 0\r\nOK"},
         {"S RETURN (MAX) SEEN", "* ESEARCH (TAG \"a1\")\r\nOK"},
+        {"S ON 3-Jan-1970", "* SEARCH 2\r\nOK"},
+        {"S SINCE 4-Jan-1970", "* SEARCH 3 4 5\r\nOK"},
         {"S NONSENSE", "BAD"},
     };
 
