@@ -52,19 +52,17 @@ static void split_name(struct piece *piece)
 static struct slice take_value(struct lex *l, struct arena *arena)
 {
     struct buf text = BUF_INIT(HEADER_LOOK_MAX);
-    struct slice out = slice_of(l->p, (size_t)(l->end - l->p));
-    ssize_t end = lex_is(l, '"') ? slice_chr(slice_from(out, 1), '"') : -1;
+    bool is_quoted = lex_is(l, '"');
+    struct slice out = is_quoted ? slice_of(l->p + 1, (size_t)(l->end - l->p) - 1) : lex_run(l, ";(\"");
+    ssize_t end = is_quoted ? slice_chr(out, '"') : (ssize_t)out.n;
 
-    if (!lex_is(l, '"'))
-        out = lex_run(l, ";(\"");
-    else
-        out = slice_sub(out, 1, end < 0 ? 0 : (size_t)end);
     /* nearly always: the octets as they lie */
-    if ((end >= 0 || !lex_is(l, '"')) && lex_is_plain(out) && slice_chr(out, '\\') < 0) {
-        l->p += end >= 0 ? end + 2 : 0;
-        return arena_copy(arena, out);
+    if (end >= 0 && lex_is_plain(slice_sub(out, 0, (size_t)end)) &&
+        (!is_quoted || slice_chr(slice_sub(out, 0, (size_t)end), '\\') < 0)) {
+        l->p += is_quoted ? end + 2 : 0;
+        return arena_copy(arena, slice_sub(out, 0, (size_t)end));
     }
-    if (lex_is(l, '"'))
+    if (is_quoted)
         lex_quoted(l, &text);
     else
         lex_put(&text, out);

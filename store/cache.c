@@ -203,7 +203,7 @@ void mailbox_cache_done(struct mailbox *m)
         buf_free(&c->window);
     else
         buf_clear(&c->window);
-    c->next = 0;
+    c->next = UINT64_MAX; /* whoever asks next is not in a row with this */
 }
 
 void cache_end(struct mailbox *m)

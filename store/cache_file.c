@@ -106,7 +106,7 @@ bool cache_open(struct mailbox *m)
             c->seen = (uint64_t)st.st_size;
             c->walked = c->looked = false;
             buf_clear(&c->window);
-            c->next = CACHE_HEADER_SIZE;
+            c->next = UINT64_MAX;
             return true;
         }
         /* none of ours, or damaged: a new one */
