@@ -7,3 +7,4 @@ EXTRA_DIST += bench/bench.py bench/peers.py
 noinst_PROGRAMS += bench/store
 bench_store_SOURCES = bench/store.c
 bench_store_LDADD = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS)
+EXTRA_DIST += bench/bench.py bench/lists.py bench/peers.py

@@ -59,7 +59,7 @@ void buf_add(struct buf *b, struct slice s)
     b->n += s.n;
 }
 
-void buf_add_char(struct buf *b, char c)
+void buf_add_char_slow(struct buf *b, char c)
 {
     char *to = buf_room(b, 1);
 

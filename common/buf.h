@@ -30,7 +30,14 @@ void buf_free(struct buf *b);
 void buf_clear(struct buf *b);
 
 void buf_add(struct buf *b, struct slice s);
-void buf_add_char(struct buf *b, char c);
+void buf_add_char_slow(struct buf *b, char c);
+static inline void buf_add_char(struct buf *b, char c)
+{
+    if (b->n < b->size && !b->full)
+        b->p[b->n++] = c;
+    else
+        buf_add_char_slow(b, c);
+}
 void buf_add_str(struct buf *b, const char *z);
 void buf_add_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -20,6 +20,13 @@ char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2), mall
 /* Overwrites a secret in a way the compiler keeps. */
 void mem_wipe(void *p, size_t n);
 
+/* A large local variable that is filled before it is read: not cleared by -ftrivial-auto-var-init. */
+#if __has_attribute(uninitialized)
+#define MEM_UNINITIALIZED __attribute__((uninitialized))
+#else
+#define MEM_UNINITIALIZED
+#endif
+
 /* Our own bug: say where and abort. Stays on in release builds. */
 #define INVARIANT(cond) ((cond) ? (void)0 : mem_panic(#cond, __FILE__, __LINE__))
 _Noreturn void mem_panic(const char *what, const char *file, int line);

@@ -5,22 +5,24 @@
 
 #include "imapd/fetch.h"
 #include "imapd/fetch_tree.h"
+#include "imapd/known.h"
 #include "imapd/set_walk.h"
 
-#define SCRATCH_QUOTA ((size_t)8 << 20) /* one message's header fields, opened and unfolded */
-#define DIRECT_MIN ((size_t)16 << 10)   /* from here on octets go to the socket without a copy */
-#define PIECE ((size_t)256 << 10)       /* of a large literal; between two the output may be backed up */
+#define DIRECT_MIN ((size_t)16 << 10) /* from here on octets go to the socket without a copy */
+#define PIECE ((size_t)256 << 10)     /* of a large literal; between two the output may be backed up */
 
 struct fetch {
     struct fetch_items items;
     struct set_walk walk;
-    struct arena scratch; /* for one message */
-    struct buf built;     /* HEADER.FIELDS of one section */
+    struct known known;
+    struct buf built; /* HEADER.FIELDS of one section */
     /* the message being written */
     uint32_t seq, uid;
     bool in_message;
-    bool has_item; /* something stands before the next item: a blank is due */
-    struct slice text;
+    bool has_item;                       /* something stands before the next item: a blank is due */
+    struct cache_record record;          /* p == NULL in what was not asked for */
+    struct slice text;                   /* all of it, the start of it, or nothing: what was needed */
+    bool by_range;                       /* sections are read from the file, each for itself */
     const struct fetch_section *section; /* whose turn it is */
     uint64_t literal;                    /* octets of the literal that is being written */
     uint64_t written;                    /* octets of it that are out */
@@ -52,7 +54,7 @@ static bool check(struct imap_cmd *c)
     }
     if (c->uid)
         f->items.simple |= FETCH_UID; /* RFC 3501 6.4.8 */
-    arena_init(&f->scratch, SCRATCH_QUOTA);
+    known_init(&f->known);
     buf_init(&f->built, BUF_OWN);
     c->data = f;
     return true;
@@ -64,8 +66,10 @@ static void end(struct imap_cmd *c)
 
     if (!f)
         return;
-    arena_free(&f->scratch);
+    known_free(&f->known);
     buf_free(&f->built);
+    if (c->s->mailbox)
+        mailbox_cache_done(c->s->mailbox);
     c->data = NULL;
 }
 
@@ -85,28 +89,69 @@ static bool head_is_whole(struct slice head, const struct message *msg)
     return n < head.n || head.n >= msg->size || slice_ends(head, SLICE("\r\n\r\n"));
 }
 
-/* Reads of the message as much as the items need. */
-static int read_text(struct imap_cmd *c, struct fetch *f)
+/* The start of the message, or all of it if its header is not whole then. */
+static int read_head(struct mailbox *m, struct fetch *f, struct err *e)
 {
-    struct mailbox *m = c->s->mailbox;
     const struct message *msg;
+
+    if (mailbox_text_head(m, f->uid, HEADER_LOOK_MAX, &f->text, e) < 0)
+        return -1;
+    msg = mailbox_by_uid(m, f->uid);
+    return !msg || head_is_whole(f->text, msg) ? 0 : mailbox_text(m, f->uid, &f->text, e);
+}
+
+/*
+ * Where parts or the header are asked for, and the cache knows where they lie: these octets alone are read.
+ * The file has to be as the client sees it, with CRLF. It is opened here, so that it cannot get lost later.
+ */
+static bool can_range(struct mailbox *m, struct fetch *f, struct err *e)
+{
+    struct slice none;
+
+    f->by_range = f->record.slots[CACHE_PARTS].p && f->record.size_crlf &&
+                  f->record.size_crlf == f->record.size && mailbox_text_range(m, f->uid, 0, 0, &none, e) == 0;
+    return f->by_range;
+}
+
+/* What sections need beyond the cache. */
+static int read_for_sections(struct mailbox *m, struct fetch *f, struct err *e)
+{
+    const struct fetch_items *items = &f->items;
+    bool keys_fail = (items->slots & CACHE_BIT(CACHE_KEYS)) && !f->record.slots[CACHE_KEYS].p;
+
+    if (f->known.has_text)
+        return mailbox_text(m, f->uid, &f->text, e);
+    if (!items->needs_parts && !items->needs_head && !keys_fail)
+        return 0;
+    if (can_range(m, f, e))
+        return 0;
+    if (e->code != ERR_OK)
+        return -1;
+    return items->needs_parts ? mailbox_text(m, f->uid, &f->text, e) : read_head(m, f, e);
+}
+
+/* Asks the cache, and reads of the message as much as the items need beyond that. */
+static int read_message(struct imap_cmd *c, struct fetch *f)
+{
+    const struct fetch_items *items = &f->items;
+    struct mailbox *m = c->s->mailbox;
     struct err e = {0};
+    int rc = 0;
 
     f->text = SLICE("");
-    if (!f->items.needs_text && f->items.needs_head) {
-        if (mailbox_text_head(m, f->uid, HEADER_LOOK_MAX, &f->text, &e) < 0) {
-            skip_message(f, &e);
-            return -1;
-        }
-        msg = mailbox_by_uid(m, f->uid);
-        if (!f->items.sections || !msg || head_is_whole(f->text, msg))
-            return 0;
-    }
-    if ((f->items.needs_text || f->items.needs_head) && mailbox_text(m, f->uid, &f->text, &e) < 0) {
+    f->record = (struct cache_record){0};
+    f->by_range = false;
+    if (items->needs_text)
+        rc = mailbox_text(m, f->uid, &f->text, &e);
+    if (rc == 0 && items->slots)
+        rc = known_get(&f->known, m, f->uid, items->slots, &f->record, &e);
+    else if (rc == 0 && items->needs_head && !items->needs_text)
+        mailbox_cache_get(m, f->uid, &f->record);
+    if (rc == 0 && items->sections && !items->needs_text)
+        rc = read_for_sections(m, f, &e);
+    if (rc < 0)
         skip_message(f, &e);
-        return -1;
-    }
-    return 0;
+    return rc;
 }
 
 /* Sets \Seen if the items do and it is not set; true if that changed the message. */
@@ -155,8 +200,8 @@ static void item(struct fetch *f, struct buf *out, struct slice name)
 }
 
 /* "* 12 FETCH (" and the items that are in the index: by hand, as 100,000 of them are asked for at once */
-static void write_simple(
-    struct imap_cmd *c, struct fetch *f, const struct message *msg, uint64_t size, bool seen_changed)
+static void write_simple(struct imap_cmd *c, struct fetch *f, const struct message *msg, uint64_t size,
+    int64_t received, bool seen_changed)
 {
     struct buf *out = imap_out(c->s);
     unsigned simple = f->items.simple;
@@ -181,7 +226,7 @@ static void write_simple(
     }
     if (simple & FETCH_INTERNALDATE) {
         item(f, out, SLICE("INTERNALDATE "));
-        imap_write_date_time(out, msg->received);
+        imap_write_date_time(out, received);
     }
 }
 
@@ -189,26 +234,29 @@ static const struct mime_tree *tree_of(struct imap_cmd *c, const struct fetch *f
 {
     struct mailbox *m = c->s->mailbox;
 
-    return fetch_tree(mailbox_id(m), mailbox_uidvalidity(m), f->uid, f->text);
+    return fetch_tree(mailbox_id(m), mailbox_uidvalidity(m), f->uid,
+        f->by_range ? f->record.size_crlf : f->text.n, f->by_range ? f->record.slots[CACHE_PARTS] : SLICE(""),
+        f->text);
 }
 
-static void write_structure(struct imap_cmd *c, struct fetch *f)
+static void write_known(struct imap_cmd *c, struct fetch *f)
 {
+    static const struct {
+        enum fetch_item item;
+        enum cache_slot slot;
+        struct slice name;
+    } rows[] = {
+        {FETCH_ENVELOPE, CACHE_ENVELOPE, {"ENVELOPE ", 9}},
+        {FETCH_BODY, CACHE_BODY, {"BODY ", 5}},
+        {FETCH_BODYSTRUCTURE, CACHE_BODYSTRUCTURE, {"BODYSTRUCTURE ", 14}},
+    };
     struct buf *out = imap_out(c->s);
-    const struct mime_tree *t;
 
-    if (f->items.simple & FETCH_ENVELOPE) {
-        item(f, out, SLICE("ENVELOPE "));
-        fetch_envelope_write(out, f->text, &f->scratch);
-    }
-    for (unsigned bit = FETCH_BODY; bit <= FETCH_BODYSTRUCTURE; bit <<= 1) {
-        if (!(f->items.simple & bit))
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!(f->items.simple & rows[i].item) || !f->record.slots[rows[i].slot].p)
             continue;
-        t = tree_of(c, f);
-        if (!t)
-            continue;
-        item(f, out, bit == FETCH_BODY ? SLICE("BODY ") : SLICE("BODYSTRUCTURE "));
-        fetch_bodystructure_write(out, t, f->text, bit == FETCH_BODYSTRUCTURE, &f->scratch);
+        item(f, out, rows[i].name);
+        buf_add(out, f->record.slots[rows[i].slot]);
     }
 }
 
@@ -218,15 +266,23 @@ static bool begin_message(struct imap_cmd *c, struct fetch *f)
     struct mailbox *m = c->s->mailbox;
     const struct message *msg = mailbox_by_uid(m, f->uid);
     uint64_t size = msg ? msg->size_crlf : 0;
+    int64_t received = msg ? msg->received : 0;
     struct err e = {.code = ERR_EXPUNGED};
     bool seen_changed = false;
 
-    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0)) {
+    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0) ||
+        ((f->items.simple & FETCH_INTERNALDATE) && received == 0 &&
+            mailbox_received(m, f->uid, &received, &e) < 0)) {
         skip_message(f, &e);
         return false;
     }
-    if (f->items.needs_head || f->items.needs_text) {
-        if (read_text(c, f) < 0)
+    msg = mailbox_by_uid(m, f->uid); /* both may have looked at the folder */
+    if (!msg) {
+        f->some_gone = true;
+        return false;
+    }
+    if (f->items.sections || f->items.slots) {
+        if (read_message(c, f) < 0)
             return false;
         seen_changed = set_seen(c, f);
         msg = mailbox_by_uid(m, f->uid);
@@ -235,9 +291,8 @@ static bool begin_message(struct imap_cmd *c, struct fetch *f)
             return false;
         }
     }
-    write_simple(c, f, msg, size, seen_changed);
-    write_structure(c, f);
-    arena_reset(&f->scratch);
+    write_simple(c, f, msg, size, received, seen_changed);
+    write_known(c, f);
     f->section = f->items.sections;
     f->in_message = true;
     return true;
@@ -264,14 +319,56 @@ static bool write_octets(struct imap_cmd *c, struct fetch *f, struct slice octet
 
 enum progress { WRITTEN, BACKED_UP, LOST };
 
+/* The section's octets out of the file. False: it cannot be read any more; *exists: there is such a part. */
+static bool read_section(struct imap_cmd *c, struct fetch *f, struct slice *octets, bool *exists)
+{
+    const struct fetch_section *s = f->section;
+    const struct mime_tree *t = tree_of(c, f);
+    bool is_subset = s->what == FETCH_FIELDS || s->what == FETCH_FIELDS_NOT;
+    uint64_t from, n;
+
+    *exists = t && fetch_section_range(s, t, &from, &n);
+    if (!*exists)
+        return true;
+    if (s->is_partial && !is_subset) {
+        uint64_t skip = s->from < n ? s->from : n;
+
+        from += skip;
+        n = s->len < n - skip ? s->len : n - skip;
+    }
+    if (mailbox_text_range(c->s->mailbox, f->uid, from, n, octets, NULL) < 0)
+        return false;
+    if (is_subset) {
+        fetch_section_subset(s, *octets, &f->built);
+        *octets = buf_slice(&f->built);
+        if (s->is_partial)
+            *octets = slice_sub(*octets, s->from, s->len);
+    }
+    return true;
+}
+
+static bool find_section(struct imap_cmd *c, struct fetch *f, struct slice *octets, bool *exists)
+{
+    struct slice keys = f->record.slots[CACHE_KEYS];
+
+    if (f->section->is_keys && keys.p)
+        *exists = fetch_section_resolve(f->section, NULL, keys, &f->built, octets);
+    else if (f->by_range)
+        return read_section(c, f, octets, exists);
+    else
+        *exists = fetch_section_resolve(
+            f->section, f->section->npath ? tree_of(c, f) : NULL, f->text, &f->built, octets);
+    return true;
+}
+
 static enum progress write_section(struct imap_cmd *c, struct fetch *f)
 {
     struct buf *out = imap_out(c->s);
     struct slice octets;
     bool exists;
 
-    exists = fetch_section_resolve(
-        f->section, f->items.needs_tree ? tree_of(c, f) : NULL, f->text, &f->built, &octets);
+    if (!find_section(c, f, &octets, &exists))
+        return LOST;
     if (!f->in_literal) {
         item(f, out, f->section->label);
         if (!exists) {
@@ -321,7 +418,7 @@ static enum imap_step cut_off(struct imap_cmd *c)
 static enum imap_step finish(struct imap_cmd *c, struct fetch *f)
 {
     /* a single message is often asked for again, in its next piece */
-    if (f->messages > 1 && f->items.needs_text)
+    if (f->messages > 1 || f->by_range)
         mailbox_text_drop(c->s->mailbox);
     if (f->error.code != ERR_OK)
         return imap_reply_err(c, &f->error);
@@ -336,7 +433,7 @@ static enum imap_step fetch_step(struct imap_cmd *c, struct fetch *f)
 {
     if (f->in_message) {
         /* behind a pause the text may have been dropped, or be another message's */
-        if (read_text(c, f) < 0)
+        if (read_message(c, f) < 0)
             return cut_off(c);
     } else if (!set_walk_next(&f->walk, c->s->view, &f->seq, &f->uid)) {
         return finish(c, f);

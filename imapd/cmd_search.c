@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "imapd/known.h"
 #include "imapd/search.h"
 #include "imapd/set_walk.h"
 
@@ -11,6 +12,7 @@
 struct search {
     struct search_program program;
     struct search_work work;
+    struct known known;
     struct set_walk walk;
     struct imap_range all;
     bool started;
@@ -27,6 +29,7 @@ struct search {
 struct source {
     struct mailbox *m;
     uint32_t uid;
+    struct known *known; /* NULL: fields are asked for that the cache does not have */
     struct err error;
 };
 
@@ -40,6 +43,7 @@ static bool check(struct imap_cmd *c)
         return false;
     }
     search_work_init(&s->work);
+    known_init(&s->known);
     buf_init(&s->numbers, BUF_OWN);
     c->data = s;
     return true;
@@ -52,7 +56,10 @@ static void end(struct imap_cmd *c)
     if (!s)
         return;
     search_work_free(&s->work);
+    known_free(&s->known);
     buf_free(&s->numbers);
+    if (c->s->mailbox)
+        mailbox_cache_done(c->s->mailbox);
     c->data = NULL;
 }
 
@@ -71,7 +78,15 @@ static bool source_size(void *ctx, uint64_t *octets)
 static bool source_head(void *ctx, struct slice *text)
 {
     struct source *s = ctx;
+    struct cache_record r;
 
+    if (s->known) {
+        if (known_get(s->known, s->m, s->uid, CACHE_BIT(CACHE_KEYS), &r, &s->error) < 0)
+            return false;
+        *text = r.slots[CACHE_KEYS];
+        if (text->p)
+            return true;
+    }
     return mailbox_text_head(s->m, s->uid, HEADER_LOOK_MAX, text, &s->error) == 0;
 }
 
@@ -134,17 +149,26 @@ static void look_at(struct imap_cmd *c, struct search *s, uint32_t seq, uint32_t
 {
     struct mailbox *m = c->s->mailbox;
     const struct message *msg = message_of(s, m, uid);
-    struct source source = {.m = m, .uid = uid};
+    struct source source = {.m = m, .uid = uid, .known = s->program.keys_only ? &s->known : NULL};
     struct search_message sm;
+    int64_t received;
 
     if (!msg)
         return;
+    received = msg->received;
+    if (s->program.dates && received == 0) {
+        if (mailbox_received(m, uid, &received, NULL) < 0)
+            return; /* gone, which matches nothing */
+        msg = mailbox_by_uid(m, uid);
+        if (!msg)
+            return;
+    }
     sm = (struct search_message){
         .seq = seq,
         .uid = uid,
         .flags = msg->flags,
         .recent = view_is_recent(c->s->view, uid),
-        .received = msg->received,
+        .received = received,
         .size = source_size,
         .head = source_head,
         .text = source_text,

@@ -39,6 +39,7 @@ struct fetch_section {
     struct slice
         label; /* how the answer calls it, the partial's start included: "BODY[1]<0>", "RFC822.TEXT" */
     bool peek;
+    bool is_keys; /* HEADER.FIELDS of the message, fields of mail/header_keys.h only */
     bool is_partial;
     uint64_t from, len; /* octets */
 };
@@ -46,10 +47,11 @@ struct fetch_section {
 struct fetch_items {
     unsigned simple;                /* enum fetch_item */
     struct fetch_section *sections; /* in the order of the command */
+    unsigned slots;                 /* what the cache can tell (bits of enum cache_slot, store/cache.h) */
     bool sets_seen;                 /* some section is not a PEEK */
-    bool needs_head;                /* something is read from the header section */
-    bool needs_text;                /* something needs the whole text */
-    bool needs_tree;                /* something needs the MIME structure */
+    bool needs_head;  /* some section is, or is of, the header section, and not from the cache */
+    bool needs_parts; /* some section is of a part */
+    bool needs_text;  /* some section needs the whole text */
 };
 
 /* The items at the cursor, up to the closing parenthesis if there is one. */
@@ -62,11 +64,18 @@ bool fetch_items_parse(struct imap_parse *p, struct fetch_items *out);
 void fetch_envelope_write(struct buf *out, struct slice header, struct arena *scratch);
 
 /*
- * BODY, or with `extensible` BODYSTRUCTURE, of the message (RFC 3501 7.4.2). `scratch` is reset between
- * parts: nothing of the caller's may live in it.
+ * BODYSTRUCTURE and BODY of the message (RFC 3501 7.4.2). `scratch` is reset between parts: nothing of the
+ * caller's may live in it.
  */
-void fetch_bodystructure_write(
-    struct buf *out, const struct mime_tree *t, struct slice text, bool extensible, struct arena *scratch);
+void fetch_bodystructure_write(struct buf *extensible, struct buf *basic, const struct mime_tree *t,
+    struct slice text, struct arena *scratch);
+
+/* Where the octets lie that a section names, or, for HEADER.FIELDS, the header they are chosen from; partials
+ * are not looked at. False: there is no such part (NIL). */
+bool fetch_section_range(
+    const struct fetch_section *s, const struct mime_tree *t, uint64_t *from, uint64_t *n);
+/* HEADER.FIELDS(.NOT) out of a header section, into `built` (cleared first). */
+void fetch_section_subset(const struct fetch_section *s, struct slice header, struct buf *built);
 
 /*
  * The octets a section names, the partial applied. False: there is no such part (NIL). `t` may be NULL when

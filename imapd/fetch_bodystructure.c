@@ -19,38 +19,6 @@ static void write_params(struct buf *out, const struct header_param *params)
     buf_add_char(out, ')');
 }
 
-/* Fields of a part's header that are shown beside Content-Type and -Transfer-Encoding; p == NULL: not there.
- */
-struct fields {
-    struct slice id, description, md5, disposition, language, location;
-};
-
-static void find_fields(struct slice header, struct fields *f)
-{
-    const struct {
-        struct slice name;
-        struct slice *to;
-    } wanted[] = {
-        {SLICE("Content-ID"), &f->id},
-        {SLICE("Content-Description"), &f->description},
-        {SLICE("Content-MD5"), &f->md5},
-        {SLICE("Content-Disposition"), &f->disposition},
-        {SLICE("Content-Language"), &f->language},
-        {SLICE("Content-Location"), &f->location},
-    };
-    struct slice rest = slice_sub(header, 0, HEADER_LOOK_MAX);
-    struct header_field field;
-
-    *f = (struct fields){0};
-    for (size_t n = 0; n < HEADER_FIELDS_MAX && header_next(&rest, &field); n++) {
-        if (!slice_starts_nocase(field.name, SLICE("Content-")))
-            continue;
-        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-            if (!wanted[i].to->p && slice_eq_nocase(field.name, wanted[i].name))
-                *wanted[i].to = field.value;
-    }
-}
-
 static void write_unfolded(struct buf *out, struct slice value, struct arena *scratch)
 {
     imap_write_nstring(out, value.p ? header_unfold(value, scratch) : value, false);
@@ -88,11 +56,6 @@ static void write_language(struct buf *out, struct slice value, struct arena *sc
     buf_add(out, any ? SLICE(")") : SLICE("NIL"));
 }
 
-static struct slice header_of(const struct mime_part *p, struct slice text)
-{
-    return slice_sub(text, p->header, p->header_len);
-}
-
 /*
  * An rfc822 message shows what is in it. message/global is of the basic form: a client of IMAP4rev1 looks for
  * an envelope with message/rfc822 only (RFC 3501 9, media-message).
@@ -103,100 +66,112 @@ static bool shows_message(const struct mime_part *p, const struct header_content
 }
 
 /* body-ext-1part, body-ext-mpart: disposition, language, location (with the blanks before them) */
-static void write_extension(struct buf *out, const struct fields *f, struct arena *scratch)
+static void write_extension(
+    struct buf *out, const struct mime_part *p, const struct mime_description *d, struct arena *scratch)
 {
     buf_add_char(out, ' ');
-    write_disposition(out, f->disposition, scratch);
+    if (p->kind == MIME_MULTIPART)
+        write_params(out, d->content.params);
+    else
+        write_unfolded(out, d->md5, scratch);
     buf_add_char(out, ' ');
-    write_language(out, f->language, scratch);
+    write_disposition(out, d->disposition, scratch);
     buf_add_char(out, ' ');
-    write_unfolded(out, f->location, scratch);
+    write_language(out, d->language, scratch);
+    buf_add_char(out, ' ');
+    write_unfolded(out, d->location, scratch);
 }
 
-/* What stands before the children; returns true if there are such. */
-static bool write_before(
-    struct buf *out, const struct mime_tree *t, uint32_t i, struct slice text, struct arena *scratch)
+/* What stands before the children of a part that is no multipart. */
+static void write_before(struct buf *out, const struct mime_tree *t, const struct mime_part *p,
+    const struct mime_description *d, struct slice text, struct arena *scratch)
 {
-    const struct mime_part *p = &t->parts[i];
-    struct header_content c;
-    struct slice encoding;
-    struct fields f;
+    const struct mime_part *inner = &t->parts[p->first_child];
 
     buf_add_char(out, '(');
-    if (p->kind == MIME_MULTIPART)
-        return true;
-    mime_content_type(t, i, text, scratch, &c);
-    mime_part_encoding(t, i, text, scratch, &encoding);
-    find_fields(header_of(p, text), &f);
-    imap_write_string(out, c.type, false);
+    imap_write_string(out, d->content.type, false);
     buf_add_char(out, ' ');
-    imap_write_string(out, c.subtype, false);
+    imap_write_string(out, d->content.subtype, false);
     buf_add_char(out, ' ');
-    write_params(out, c.params);
+    write_params(out, d->content.params);
     buf_add_char(out, ' ');
-    write_unfolded(out, f.id, scratch);
+    write_unfolded(out, d->id, scratch);
     buf_add_char(out, ' ');
-    write_unfolded(out, f.description, scratch);
+    write_unfolded(out, d->description, scratch);
     buf_add_char(out, ' ');
-    imap_write_string(out, encoding, false);
+    imap_write_string(out, d->encoding_name, false);
     buf_add_char(out, ' ');
     buf_add_u64(out, p->body_crlf);
-    if (!shows_message(p, &c))
-        return false;
+    if (!shows_message(p, &d->content))
+        return;
     buf_add_char(out, ' ');
-    fetch_envelope_write(out, header_of(&t->parts[p->first_child], text), scratch);
+    fetch_envelope_write(out, slice_sub(text, inner->header, inner->header_len), scratch);
     buf_add_char(out, ' ');
-    return true;
 }
 
-/* What stands behind the children, or behind body-fields where there are none. */
-static void write_after(struct buf *out, const struct mime_tree *t, uint32_t i, struct slice text,
-    bool extensible, struct arena *scratch)
+/* What stands behind the children, or behind body-fields where there are none, up to the extensions. */
+static void write_behind(struct buf *out, const struct mime_part *p, const struct mime_description *d)
 {
-    const struct mime_part *p = &t->parts[i];
-    struct header_content c;
-    struct fields f;
-
-    mime_content_type(t, i, text, scratch, &c);
     if (p->kind == MIME_MULTIPART) {
         buf_add_char(out, ' ');
-        imap_write_string(out, c.subtype, false);
-    } else if (shows_message(p, &c) || slice_eq_nocase(c.type, SLICE("text"))) {
+        imap_write_string(out, d->content.subtype, false);
+    } else if (shows_message(p, &d->content) || slice_eq_nocase(d->content.type, SLICE("text"))) {
         buf_add_char(out, ' ');
         buf_add_u64(out, p->body_lines);
     }
-    if (extensible) {
-        find_fields(header_of(p, text), &f);
-        buf_add_char(out, ' ');
-        if (p->kind == MIME_MULTIPART)
-            write_params(out, c.params);
-        else
-            write_unfolded(out, f.md5, scratch);
-        write_extension(out, &f, scratch);
-    }
-    buf_add_char(out, ')');
 }
 
-void fetch_bodystructure_write(
-    struct buf *out, const struct mime_tree *t, struct slice text, bool extensible, struct arena *scratch)
+/* The one is written, the other gets the same octets, but for the extensions. */
+struct pair {
+    struct buf *extensible, *basic;
+    size_t copied; /* octets of `extensible` that `basic` has or is not to have */
+};
+
+static void copy(struct pair *w)
 {
+    buf_add(w->basic, slice_from(buf_slice(w->extensible), w->copied));
+    w->copied = w->extensible->n;
+}
+
+static void close_part(
+    struct pair *w, const struct mime_part *p, const struct mime_description *d, struct arena *scratch)
+{
+    write_behind(w->extensible, p, d);
+    copy(w);
+    write_extension(w->extensible, p, d, scratch);
+    w->copied = w->extensible->n;
+    buf_add_char(w->extensible, ')');
+    copy(w);
+    arena_reset(scratch);
+}
+
+void fetch_bodystructure_write(struct buf *extensible, struct buf *basic, const struct mime_tree *t,
+    struct slice text, struct arena *scratch)
+{
+    struct pair w = {extensible, basic, extensible->n};
+    struct mime_description d;
     uint32_t i = 0;
 
-    arena_reset(scratch);
     for (;;) {
-        bool goes_in = write_before(out, t, i, text, scratch);
+        const struct mime_part *p = &t->parts[i];
 
         arena_reset(scratch);
-        if (goes_in) {
-            i = t->parts[i].first_child;
+        if (p->kind == MIME_MULTIPART) {
+            buf_add_char(extensible, '(');
+            i = p->first_child;
             continue;
         }
-        write_after(out, t, i, text, extensible, scratch);
-        arena_reset(scratch);
+        mime_describe(t, i, text, scratch, &d);
+        write_before(extensible, t, p, &d, text, scratch);
+        if (shows_message(p, &d.content)) {
+            i = p->first_child;
+            continue;
+        }
+        close_part(&w, p, &d, scratch);
         while (i != 0 && t->parts[i].next == 0) {
             i = t->parts[i].parent;
-            write_after(out, t, i, text, extensible, scratch);
-            arena_reset(scratch);
+            mime_describe(t, i, text, scratch, &d);
+            close_part(&w, &t->parts[i], &d, scratch);
         }
         if (i == 0)
             return;

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "common/ascii.h"
+#include "mail/header_keys.h"
+#include "store/cache.h"
 
 #define FAST (FETCH_FLAGS | FETCH_INTERNALDATE | FETCH_SIZE)
 
@@ -283,23 +285,38 @@ static bool read_macro(struct reader *r)
     return false;
 }
 
-/* What of a message has to be read for all this. */
+static bool is_keys(const struct fetch_section *s)
+{
+    for (size_t i = 0; i < s->nfields; i++)
+        if (!header_is_key(s->fields[i]))
+            return false;
+    return s->npath == 0 && s->what == FETCH_FIELDS;
+}
+
+/* What of a message has to be known for all this. */
 static void find_needs(struct fetch_items *items)
 {
     if (items->simple & FETCH_ENVELOPE)
-        items->needs_head = true;
-    if (items->simple & (FETCH_BODY | FETCH_BODYSTRUCTURE))
-        items->needs_text = items->needs_tree = true;
-    for (const struct fetch_section *s = items->sections; s; s = s->next) {
+        items->slots |= CACHE_BIT(CACHE_ENVELOPE);
+    if (items->simple & FETCH_BODY)
+        items->slots |= CACHE_BIT(CACHE_BODY);
+    if (items->simple & FETCH_BODYSTRUCTURE)
+        items->slots |= CACHE_BIT(CACHE_BODYSTRUCTURE);
+    for (struct fetch_section *s = items->sections; s; s = s->next) {
         if (!s->peek)
             items->sets_seen = true;
-        if (s->npath)
-            items->needs_text = items->needs_tree = true;
+        s->is_keys = is_keys(s);
+        if (s->is_keys)
+            items->slots |= CACHE_BIT(CACHE_KEYS);
+        else if (s->npath)
+            items->needs_parts = true;
         else if (s->what == FETCH_ALL || s->what == FETCH_TEXT)
             items->needs_text = true;
         else
             items->needs_head = true;
     }
+    if (items->needs_parts)
+        items->slots |= CACHE_BIT(CACHE_PARTS);
 }
 
 bool fetch_items_parse(struct imap_parse *p, struct fetch_items *out)

@@ -3,32 +3,6 @@
 
 #include <string.h>
 
-/*
- * A header section and what follows it. For a part: of the message inside a message/rfc822 part, whose number
- * the path is.
- */
-static bool message_at(const struct fetch_section *s, const struct mime_tree *t, struct slice text,
-    struct slice *header, struct slice *body)
-{
-    const struct mime_part *p;
-    size_t n;
-    ssize_t i;
-
-    if (s->npath == 0) {
-        n = header_size(text);
-        *header = slice_sub(text, 0, n);
-        *body = slice_from(text, n);
-        return true;
-    }
-    i = mime_find(t, s->path, s->npath);
-    if (i < 0 || t->parts[i].kind != MIME_MESSAGE)
-        return false;
-    p = &t->parts[t->parts[i].first_child];
-    *header = slice_sub(text, p->header, p->header_len);
-    *body = slice_sub(text, p->body, p->body_len);
-    return true;
-}
-
 static bool is_named(const struct fetch_section *s, struct slice name)
 {
     for (size_t i = 0; i < s->nfields; i++)
@@ -38,7 +12,7 @@ static bool is_named(const struct fetch_section *s, struct slice name)
 }
 
 /* RFC 3501 6.4.5: the empty line is part of every subset, if the message has one. */
-static void subset(const struct fetch_section *s, struct slice header, struct buf *built)
+void fetch_section_subset(const struct fetch_section *s, struct slice header, struct buf *built)
 {
     bool named = s->what == FETCH_FIELDS;
     struct slice rest = header;
@@ -54,42 +28,61 @@ static void subset(const struct fetch_section *s, struct slice header, struct bu
         buf_add(built, SLICE("\r\n"));
 }
 
-static bool whole_section(const struct fetch_section *s, const struct mime_tree *t, struct slice text,
-    struct buf *built, struct slice *out)
+bool fetch_section_range(
+    const struct fetch_section *s, const struct mime_tree *t, uint64_t *from, uint64_t *n)
 {
-    struct slice header, body;
-    ssize_t i;
+    bool is_part = s->what == FETCH_ALL || s->what == FETCH_MIME;
+    ssize_t i = mime_find(t, s->path, s->npath);
+    const struct mime_part *p;
 
-    if (s->what == FETCH_ALL || s->what == FETCH_MIME) {
-        if (s->npath == 0) {
-            *out = text;
-            return true;
-        }
-        i = mime_find(t, s->path, s->npath);
-        if (i < 0)
-            return false;
-        *out = s->what == FETCH_MIME ? slice_sub(text, t->parts[i].header, t->parts[i].header_len)
-                                     : slice_sub(text, t->parts[i].body, t->parts[i].body_len);
+    if (i < 0)
+        return false;
+    p = &t->parts[i];
+    if (s->npath == 0 && is_part) {
+        *from = 0;
+        *n = p->header_len + p->body_len;
         return true;
     }
-    if (!message_at(s, t, text, &header, &body))
-        return false;
-    if (s->what == FETCH_TEXT) {
-        *out = body;
-    } else if (s->what == FETCH_HEADER) {
-        *out = header;
+    /* HEADER and TEXT of a part: of the message in a message/rfc822 part, whose number the path is */
+    if (!is_part && s->npath) {
+        if (p->kind != MIME_MESSAGE)
+            return false;
+        p = &t->parts[p->first_child];
+    }
+    if (s->what == FETCH_ALL || s->what == FETCH_TEXT) {
+        *from = p->body;
+        *n = p->body_len;
     } else {
-        subset(s, header, built);
-        *out = buf_slice(built);
+        *from = p->header;
+        *n = p->header_len;
     }
     return true;
+}
+
+/* Of the message itself, where no tree is at hand. */
+static void message_range(const struct fetch_section *s, struct slice text, uint64_t *from, uint64_t *n)
+{
+    size_t header = s->what == FETCH_ALL ? 0 : header_size(text);
+    bool is_behind = s->what == FETCH_ALL || s->what == FETCH_TEXT;
+
+    *from = is_behind ? header : 0;
+    *n = is_behind ? text.n - header : header;
 }
 
 bool fetch_section_resolve(const struct fetch_section *s, const struct mime_tree *t, struct slice text,
     struct buf *built, struct slice *out)
 {
-    if ((s->npath && !t) || !whole_section(s, t, text, built, out))
+    uint64_t from, n;
+
+    if (s->npath == 0)
+        message_range(s, text, &from, &n);
+    else if (!t || !fetch_section_range(s, t, &from, &n))
         return false;
+    *out = slice_sub(text, from, n);
+    if (s->what == FETCH_FIELDS || s->what == FETCH_FIELDS_NOT) {
+        fetch_section_subset(s, *out, built);
+        *out = buf_slice(built);
+    }
     if (s->is_partial)
         *out = slice_sub(*out, s->from, s->len);
     return true;

@@ -10,10 +10,11 @@
 #include "mail/mime.h"
 
 /*
- * The tree of a message's text; mailbox_id as mailbox_id() gives it. Valid until the next call. NULL only if
- * the tree is larger than a tree can be.
+ * The tree of a message of `size` octets; mailbox_id as mailbox_id() gives it. From `packed`
+ * (mail/mime_pack.h) if that is not empty, else from its text. Valid until the next call. NULL if `packed` is
+ * none, or the tree is larger than a tree can be.
  */
-const struct mime_tree *fetch_tree(
-    const char *mailbox_id, uint32_t uidvalidity, uint32_t uid, struct slice text);
+const struct mime_tree *fetch_tree(const char *mailbox_id, uint32_t uidvalidity, uint32_t uid, uint64_t size,
+    struct slice packed, struct slice text);
 
 #endif

@@ -21,6 +21,7 @@ imapd_libimapd_a_SOURCES = \
 	imapd/cmd_expunge.c imapd/expunge.h \
 	imapd/cmd_fetch.c imapd/fetch.h imapd/fetch_items.c imapd/fetch_envelope.c imapd/fetch_bodystructure.c \
 	imapd/fetch_section.c imapd/fetch_tree.c imapd/fetch_tree.h \
+	imapd/known.c imapd/known.h \
 	imapd/cmd_id.c \
 	imapd/cmd_idle.c \
 	imapd/cmd_list.c imapd/list.c imapd/list.h imapd/list_parse.c \

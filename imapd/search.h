@@ -68,6 +68,8 @@ struct search_program {
     struct search_step *steps;
     uint32_t n;
     enum search_cost cost; /* of the dearest step */
+    bool dates;            /* INTERNALDATE is asked for */
+    bool keys_only;        /* header fields that are asked for are all of mail/header_keys.h */
     bool extended;         /* RETURN was there: answer ESEARCH (RFC 4731) */
     unsigned returns;      /* enum search_return */
     bool charset_named;    /* there was a CHARSET */

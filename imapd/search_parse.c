@@ -5,6 +5,7 @@
 
 #include "common/ascii.h"
 #include "mail/decode.h"
+#include "mail/header_keys.h"
 #include "store/name.h"
 
 enum argument { NONE, STRING, FIELD_AND_STRING, KEYWORD, DATE, SIZE, SET };
@@ -431,7 +432,18 @@ bool search_parse(struct imap_parse *p, struct search_program *out)
     if (!r.root)
         return false;
     r.root->is_group = true;
-    return read_keys(&r) && compile(&r, out);
+    if (!read_keys(&r) || !compile(&r, out))
+        return false;
+    out->keys_only = true;
+    for (uint32_t i = 0; i < out->n; i++) {
+        const struct search_key *key = &out->steps[i].key;
+
+        if (key->kind == SEARCH_HEADER && !header_is_key(key->name))
+            out->keys_only = false;
+        if (key->kind == SEARCH_BEFORE || key->kind == SEARCH_ON || key->kind == SEARCH_SINCE)
+            out->dates = true;
+    }
+    return true;
 }
 
 void search_bind(struct search_program *program, uint32_t last_seq, uint32_t last_uid,

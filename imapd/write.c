@@ -1,48 +1,59 @@
 /* The other direction of parse.h: strings and mailbox names in the one right form. */
 #include "imapd/parse.h"
 
+#include <string.h>
+
 #include "common/ascii.h"
 #include "common/utf8.h"
 #include "store/folder.h"
 
 #define QUOTED_MAX 1000 /* longer strings go as literals: clients read lines into small buffers */
 
-static bool can_be_quoted(struct slice s, bool utf8)
-{
-    bool wide = false;
+/* What is in a string that matters for its form. */
+struct contents {
+    bool line_end_or_nul, wide;
+    size_t escapes; /* quotes and backslashes */
+};
 
-    if (s.n > QUOTED_MAX)
-        return false;
+static struct contents look(struct slice s)
+{
+    struct contents c = {0};
+
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '\0' || s.p[i] == '\r' || s.p[i] == '\n')
-            return false;
-        wide |= ascii_is_8bit(s.p[i]);
+        c.line_end_or_nul |= s.p[i] == '\0' || s.p[i] == '\r' || s.p[i] == '\n';
+        c.wide |= ascii_is_8bit(s.p[i]);
+        c.escapes += s.p[i] == '"' || s.p[i] == '\\';
     }
-    return !wide || (utf8 && utf8_is_valid(s));
+    return c;
 }
 
-static void write_quoted(struct buf *out, struct slice s)
+static void write_quoted(struct buf *out, struct slice s, size_t escapes)
 {
-    size_t from = 0;
+    char *start = buf_room(out, s.n + escapes + 2), *to = start;
 
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"' || s.p[i] == '\\') {
-            buf_add(out, slice_sub(s, from, i - from));
-            buf_add_char(out, '\\');
-            from = i;
-        }
+    if (!start)
+        return;
+    *to++ = '"';
+    if (escapes == 0 && s.n) {
+        memcpy(to, s.p, s.n);
+        to += s.n;
     }
-    buf_add(out, slice_from(s, from));
-    buf_add_char(out, '"');
+    for (size_t i = 0; i < s.n && escapes; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\')
+            *to++ = '\\';
+        *to++ = s.p[i];
+    }
+    *to++ = '"';
+    buf_grew(out, (size_t)(to - start));
 }
 
 void imap_write_string(struct buf *out, struct slice s, bool utf8)
 {
+    struct contents c = look(slice_sub(s, 0, QUOTED_MAX));
     ssize_t nul;
 
-    if (can_be_quoted(s, utf8)) {
-        write_quoted(out, s);
+    if (s.n <= QUOTED_MAX && !c.line_end_or_nul && (!c.wide || (utf8 && utf8_is_valid(s)))) {
+        write_quoted(out, s, c.escapes);
         return;
     }
     buf_printf(out, "{%zu}\r\n", s.n);
@@ -60,7 +71,7 @@ void imap_write_nstring(struct buf *out, struct slice s, bool utf8)
     if (s.p)
         imap_write_string(out, s, utf8);
     else
-        buf_add_str(out, "NIL");
+        buf_add(out, SLICE("NIL"));
 }
 
 static bool can_be_atom(struct slice s)

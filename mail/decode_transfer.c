@@ -201,7 +201,9 @@ static void qp_piece(struct decode_transfer *d, struct slice in, struct buf *out
         size_t from = i;
 
         if (d->held_n == 0) {
-            while (i < in.n && qp_is_ordinary(in.p[i]))
+            /* a blank counts when text follows, and mostly it does */
+            while (i < in.n && (qp_is_ordinary(in.p[i]) ||
+                                   (in.p[i] == ' ' && i + 1 < in.n && qp_is_ordinary(in.p[i + 1]))))
                 i++;
             if (i > from) {
                 blanks_put(d, out);

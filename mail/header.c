@@ -73,11 +73,38 @@ size_t header_size(struct slice text)
     return text.n - rest.n + (rest.n ? line_size(rest) : 0);
 }
 
+/*
+ * Fields are skipped by their first letter, and lines of folds with them: a blank is no letter. What is left
+ * is read as everywhere.
+ */
+bool header_next_by_letter(struct slice *rest, char letter, size_t *n, struct header_field *field)
+{
+    struct slice s = *rest;
+
+    letter = ascii_lower(letter);
+    for (; s.n && *n < HEADER_FIELDS_MAX; s = slice_from(s, line_size(s))) {
+        if (s.p[0] == '\n' || s.p[0] == '\r') {
+            if (is_empty_line(s))
+                break;
+        }
+        if (s.p[0] == ' ' || s.p[0] == '\t')
+            continue;
+        ++*n;
+        if (ascii_lower(s.p[0]) != letter)
+            continue;
+        *rest = s;
+        return header_next(rest, field);
+    }
+    *rest = slice_of(s.p, 0);
+    return false;
+}
+
 bool header_find(struct slice text, struct slice name, struct header_field *field)
 {
     struct slice rest = slice_sub(text, 0, HEADER_LOOK_MAX);
+    size_t n = 0;
 
-    for (size_t i = 0; i < HEADER_FIELDS_MAX && header_next(&rest, field); i++)
+    while (name.n && header_next_by_letter(&rest, name.p[0], &n, field))
         if (slice_eq_nocase(field->name, name))
             return true;
     return false;

@@ -28,6 +28,12 @@ struct header_field {
  */
 bool header_next(struct slice *rest, struct header_field *field);
 
+/*
+ * The same for the fields alone whose name begins with this letter, in either case; *n counts all fields,
+ * from 0 on: none is found beyond HEADER_FIELDS_MAX.
+ */
+bool header_next_by_letter(struct slice *rest, char letter, size_t *n, struct header_field *field);
+
 /* Length in octets of the header section, the empty line included if there is one. */
 size_t header_size(struct slice text);
 

@@ -10,10 +10,22 @@ static void put_char(struct buf *out, char c)
         buf_add_char(out, (char)(c ? c : (char)0x80));
 }
 
+bool lex_is_plain(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == '\r' || s.p[i] == '\n' || s.p[i] == '\0')
+            return false;
+    return true;
+}
+
 void lex_put(struct buf *out, struct slice s)
 {
     if (!out)
         return;
+    if (lex_is_plain(s)) {
+        buf_add(out, s);
+        return;
+    }
     for (size_t i = 0; i < s.n; i++)
         put_char(out, s.p[i]);
 }
@@ -74,8 +86,12 @@ bool lex_cfws(struct lex *l, struct buf *comment)
 struct slice lex_run(struct lex *l, const char *stop)
 {
     const char *start = l->p;
+    uint64_t stops[2] = {0};
 
-    while (l->p < l->end && !ascii_is_blank(*l->p) && (*l->p == '\0' || !strchr(stop, *l->p)))
-        l->p++;
+    for (; *stop; stop++)
+        stops[*stop >> 6 & 1] |= UINT64_C(1) << (*stop & 63);
+    for (; l->p < l->end && !ascii_is_blank(*l->p); l->p++)
+        if (!ascii_is_8bit(*l->p) && (stops[*l->p >> 6 & 1] >> (*l->p & 63) & 1))
+            break;
     return slice_of(start, (size_t)(l->p - start));
 }

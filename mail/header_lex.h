@@ -25,6 +25,8 @@ static inline bool lex_is(const struct lex *l, char c)
     return l->p < l->end && *l->p == c;
 }
 
+/* Text that lex_put() takes as it is. */
+bool lex_is_plain(struct slice s);
 /* Text into out by the rule above; out == NULL drops it. */
 void lex_put(struct buf *out, struct slice s);
 
@@ -35,7 +37,7 @@ void lex_quoted(struct lex *l, struct buf *out);
 /* Blanks and comments; the last closed comment replaces what is in `comment` (or NULL). True if there were
  * any. */
 bool lex_cfws(struct lex *l, struct buf *comment);
-/* The octets up to the first that is a blank or one of `stop`. */
+/* The octets up to the first that is a blank or one of `stop` (ASCII). */
 struct slice lex_run(struct lex *l, const char *stop);
 
 #endif

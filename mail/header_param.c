@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/ascii.h"
+#include "common/mem.h"
 #include "mail/decode.h"
 #include "mail/header_lex.h"
 
@@ -51,12 +52,20 @@ static void split_name(struct piece *piece)
 static struct slice take_value(struct lex *l, struct arena *arena)
 {
     struct buf text = BUF_INIT(HEADER_LOOK_MAX);
-    struct slice out;
+    bool is_quoted = lex_is(l, '"');
+    struct slice out = is_quoted ? slice_of(l->p + 1, (size_t)(l->end - l->p) - 1) : lex_run(l, ";(\"");
+    ssize_t end = is_quoted ? slice_chr(out, '"') : (ssize_t)out.n;
 
-    if (lex_is(l, '"'))
+    /* nearly always: the octets as they lie */
+    if (end >= 0 && lex_is_plain(slice_sub(out, 0, (size_t)end)) &&
+        (!is_quoted || slice_chr(slice_sub(out, 0, (size_t)end), '\\') < 0)) {
+        l->p += is_quoted ? end + 2 : 0;
+        return arena_copy(arena, slice_sub(out, 0, (size_t)end));
+    }
+    if (is_quoted)
         lex_quoted(l, &text);
     else
-        lex_put(&text, lex_run(l, ";(\""));
+        lex_put(&text, out);
     out = arena_copy(arena, buf_slice(&text));
     buf_free(&text);
     return out;
@@ -224,7 +233,7 @@ static bool make_params(struct piece *pieces, size_t n, struct arena *arena, str
 bool header_content(struct slice value, struct arena *arena, struct header_content *out)
 {
     struct lex l = lex_of(slice_sub(value, 0, HEADER_LOOK_MAX));
-    struct piece pieces[HEADER_PARAMS_MAX];
+    struct piece pieces[HEADER_PARAMS_MAX] MEM_UNINITIALIZED;
     struct slice type, subtype = SLICE("");
     size_t n;
 

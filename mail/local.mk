@@ -5,14 +5,16 @@ mail_libmail_a_SOURCES = \
 	mail/smtptext.c mail/smtptext.h \
 	mail/header.c mail/header.h mail/header_address.c mail/header_date.c mail/header_lex.c mail/header_lex.h \
 	mail/header_param.c mail/header_subject.c \
-	mail/mime.c mail/mime.h \
+	mail/header_keys.c mail/header_keys.h \
+	mail/mime.c mail/mime.h mail/mime_pack.c mail/mime_pack.h \
+	mail/preview.c mail/preview.h \
 	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
 	mail/base64.c mail/text.c mail/text.h \
 	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
-	tests/unit/test_mime tests/unit/test_decode
+	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
@@ -33,4 +35,10 @@ tests_unit_test_mime_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_decode_SOURCES = tests/unit/test_decode.c
 tests_unit_test_decode_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_decode_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_header_keys_SOURCES = tests/unit/test_header_keys.c
+tests_unit_test_header_keys_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_header_keys_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_preview_SOURCES = tests/unit/test_preview.c
+tests_unit_test_preview_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_preview_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 endif

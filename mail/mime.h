@@ -72,4 +72,16 @@ enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QP, MIME_BASE64, MI
 enum mime_encoding mime_part_encoding(
     const struct mime_tree *t, uint32_t part, struct slice text, struct arena *arena, struct slice *name);
 
+/* What a part's header says of it; slices of the text, p == NULL: no such field. */
+struct mime_description {
+    struct header_content content; /* as mime_content_type() has it */
+    enum mime_encoding encoding;   /* likewise */
+    struct slice encoding_name;
+    struct slice id, description, md5, disposition, language, location; /* values as they lie */
+};
+
+/* All of it, in one walk through the header. */
+void mime_describe(const struct mime_tree *t, uint32_t part, struct slice text, struct arena *arena,
+    struct mime_description *out);
+
 #endif

@@ -12,8 +12,27 @@
 
 #define KEEP_MAX ((size_t)1 << 20) /* memory kept from one text to the next */
 
+struct text_range {
+    int fd;
+    uint32_t uid;
+    uint64_t from;
+    struct buf octets;
+};
+
+void text_range_end(struct mailbox *m)
+{
+    if (!m->range)
+        return;
+    if (m->range->fd >= 0)
+        close(m->range->fd);
+    buf_free(&m->range->octets);
+    free(m->range);
+    m->range = NULL;
+}
+
 void mailbox_text_drop(struct mailbox *m)
 {
+    text_range_end(m);
     m->text_uid = 0;
     m->text = SLICE("");
     buf_clear(&m->raw);
@@ -122,6 +141,47 @@ int mailbox_text_head(struct mailbox *m, uint32_t uid, size_t most, struct slice
     if (whole)
         m->text_uid = uid;
     *text = m->text;
+    return 0;
+}
+
+static struct text_range *range_of(struct mailbox *m, uint32_t uid, struct err *e)
+{
+    struct text_range *r = m->range;
+    struct stat st;
+    int fd;
+
+    if (r && r->uid == uid)
+        return r;
+    text_range_end(m);
+    fd = open_message(m, uid, &st, e);
+    if (fd < 0)
+        return NULL;
+    m->range = r = mem_zalloc(1, sizeof *r);
+    r->fd = fd;
+    r->uid = uid;
+    buf_init(&r->octets, BUF_OWN);
+    return r;
+}
+
+int mailbox_text_range(
+    struct mailbox *m, uint32_t uid, uint64_t from, uint64_t n, struct slice *octets, struct err *e)
+{
+    struct text_range *r = range_of(m, uid, e);
+    char *to;
+
+    if (!r)
+        return -1;
+    if (r->from != from || r->octets.n != n) {
+        buf_clear(&r->octets);
+        to = n < BUF_OWN && from < INT64_MAX ? buf_room(&r->octets, (size_t)n + 1) : NULL;
+        if (!to)
+            return err_set(e, ERR_TOO_BIG, "%llu octets", (unsigned long long)n);
+        if (fs_pread_all(r->fd, to, (size_t)n, (off_t)from) < 0)
+            return err_errno(e, "message");
+        buf_grew(&r->octets, (size_t)n);
+        r->from = from;
+    }
+    *octets = buf_slice(&r->octets);
     return 0;
 }
 

@@ -8,12 +8,15 @@ store_libstore_a_SOURCES = \
 	store/assign.c \
 	store/body.c \
 	store/boxes.c \
+	store/cache.c store/cache.h store/cache_file.c store/cache_priv.h \
+	store/cache_record.c store/cache_record.h \
 	store/change.c \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
 	store/expunged.c store/expunged.h \
 	store/expunged_purge.c \
 	store/folder.c store/folder.h \
+	store/ids.c store/ids.h \
 	store/index.c store/index.h \
 	store/journal.c store/journal.h \
 	store/keywords.c \
@@ -36,7 +39,9 @@ STORE_TESTS = \
 	tests/unit/test_expunged \
 	tests/unit/test_mailbox \
 	tests/unit/test_index \
-	tests/unit/test_view
+	tests/unit/test_view \
+	tests/unit/test_cache \
+	tests/unit/test_ids
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 STORE_TEST_LIBS = store/libstore.a $(LIBS_COMMON) $(UNISTRING_LIBS) $(CMOCKA_LIBS)
@@ -61,4 +66,10 @@ tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_cache_SOURCES = tests/unit/test_cache.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_cache_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_cache_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_ids_SOURCES = tests/unit/test_ids.c
+tests_unit_test_ids_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_ids_LDADD = store/libstore.a $(LIBS_MAIL) $(CMOCKA_LIBS)
 endif

@@ -9,6 +9,7 @@
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "store/cache_priv.h"
 #include "store/mailbox_priv.h"
 
 #define SCAN_SHARE 50        /* of the time at most one part in so many goes into scans that only make sure */
@@ -92,6 +93,8 @@ static void close_fd(int fd)
 static void mailbox_free(struct mailbox *m)
 {
     unlist(m);
+    cache_end(m);
+    text_range_end(m);
     close_fd(m->dir);
     close_fd(m->cur);
     close_fd(m->fresh);
@@ -215,6 +218,7 @@ void mailbox_close(struct mailbox *m)
 {
     if (!m || --m->refs > 0)
         return;
+    cache_end(m); /* may still tell the index where records are */
     if (m->gone || !m->listed || m->locked) {
         release(m);
         return;

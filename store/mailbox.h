@@ -27,7 +27,7 @@ struct message {
     int64_t
         received;   /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
     int64_t saved;  /* SAVEDATE from D=; 0: not known */
-    uint64_t cache; /* place of its record in postamt.cache; 0: none */
+    uint64_t cache; /* offset of its record in postamt.cache, 0: none (store/cache.h) */
     char *file;     /* name in cur/ */
     bool unnamed;   /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
     bool recent;    /* came from new/, and no session has been told \Recent yet */
@@ -95,6 +95,17 @@ void mailbox_text_drop(struct mailbox *m);
  */
 int mailbox_begin(struct mailbox *m, struct err *e);
 void mailbox_end(struct mailbox *m);
+
+/*
+ * Octets of the message as it lies in the file, without reading the rest: n from offset `from` on
+ * (an error where the file ends before). Valid until the next call for this mailbox; asked for again they are
+ * not read again. The file stays open (so it cannot be lost in between) until another message is asked for,
+ * or mailbox_text_drop.
+ */
+int mailbox_text_range(
+    struct mailbox *m, uint32_t uid, uint64_t from, uint64_t n, struct slice *octets, struct err *e);
+/* Where its record in postamt.cache is; nothing when there is no such UID. */
+void mailbox_set_cache(struct mailbox *m, uint32_t uid, uint64_t offset);
 
 enum flag_change { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };
 /* One message; a rename, no sync in line (grouped: mailbox_sync). *changed tells whether anything did.

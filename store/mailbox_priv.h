@@ -6,6 +6,7 @@
  *     scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
+ *     cache.c, cache_file.c  postamt.cache
  *
  * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
  * more. A closed one stays in memory for a while (mailbox.c), so that the next open finds it loaded.
@@ -101,6 +102,8 @@ struct mailbox {
     struct buf raw, crlf;
     uint32_t text_uid; /* whose text is in raw or crlf; 0: nobody's */
     struct slice text;
+    struct text_range *range; /* body.c; NULL until parts are asked for */
+    struct cache *cache;      /* cache.c; NULL until it is asked for */
 };
 
 /* numbers.c */
@@ -198,6 +201,9 @@ bool message_name(const struct mailbox *m, const struct message *msg, uint32_t f
 int incoming_begin(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
 /* ERR_NO_MAILBOX becomes ERR_TRY_CREATE. */
 struct mailbox *incoming_mailbox(struct account *a, struct slice name, struct err *e);
+
+/* body.c */
+void text_range_end(struct mailbox *m);
 
 /* keywords.c */
 /* Reads dovecot-keywords if it changed. */

@@ -1,9 +1,10 @@
 /* Any text gives a tree whose parts lie in the text and in their parents, and whose counts are right. */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/mem.h"
-#include "mail/mime.h"
+#include "mail/mime_pack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -64,6 +65,21 @@ static void check_sizes(const struct mime_part *p, struct slice text)
     INVARIANT(body.crlf == p->body_crlf && body.lines == p->body_lines);
 }
 
+/* Packed and unpacked it is the same tree. */
+static void check_packed(const struct mime_tree *t, size_t text_n, struct arena *arena)
+{
+    struct buf packed = BUF_INIT(BUF_OWN);
+    struct mime_tree u;
+
+    mime_pack(t, &packed);
+    INVARIANT(mime_unpack(buf_slice(&packed), text_n, arena, &u));
+    INVARIANT(u.count == t->count && u.has_nul == t->has_nul && u.has_bare_lf == t->has_bare_lf &&
+              u.has_8bit == t->has_8bit && u.truncated == t->truncated);
+    for (uint32_t i = 0; i < u.count; i++)
+        INVARIANT(memcmp(&u.parts[i], &t->parts[i], sizeof u.parts[i]) == 0);
+    buf_free(&packed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text = slice_of(data, size);
@@ -87,6 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         mime_part_encoding(&t, i, text, &arena, &name);
         INVARIANT(name.n > 0);
     }
+    /* IMAP's HEADER is read by the tree or by this, whichever is at hand */
+    INVARIANT(t.parts[0].header_len == header_size(text));
+    check_packed(&t, size, &arena);
     for (size_t n = 0; n <= 4; n++) {
         ssize_t found = mime_find(&t, path, n);
 

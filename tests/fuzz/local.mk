@@ -12,6 +12,7 @@ endif
 FUZZ_TARGETS = \
 	tests/fuzz/fuzz_address \
 	tests/fuzz/fuzz_bodystructure \
+	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_header \
@@ -20,10 +21,12 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_log \
 	tests/fuzz/fuzz_mime \
+	tests/fuzz/fuzz_mime_pack \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_index \
 	tests/fuzz/fuzz_parent \
 	tests/fuzz/fuzz_pop3_command \
+	tests/fuzz/fuzz_preview \
 	tests/fuzz/fuzz_sasl \
 	tests/fuzz/fuzz_search \
 	tests/fuzz/fuzz_settings \
@@ -42,6 +45,9 @@ tests_fuzz_fuzz_address_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_bodystructure_SOURCES = tests/fuzz/fuzz_bodystructure.c
 tests_fuzz_fuzz_bodystructure_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_bodystructure_LDADD = $(FUZZ_MAIN) $(LIBS_IMAPD)
+tests_fuzz_fuzz_cache_record_SOURCES = tests/fuzz/fuzz_cache_record.c
+tests_fuzz_fuzz_cache_record_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_cache_record_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_decode_SOURCES = tests/fuzz/fuzz_decode.c
 tests_fuzz_fuzz_decode_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
@@ -69,6 +75,9 @@ tests_fuzz_fuzz_mime_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_index_SOURCES = tests/fuzz/fuzz_index.c
 tests_fuzz_fuzz_index_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_index_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
+tests_fuzz_fuzz_mime_pack_SOURCES = tests/fuzz/fuzz_mime_pack.c
+tests_fuzz_fuzz_mime_pack_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mime_pack_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
 tests_fuzz_fuzz_name_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_name_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
@@ -78,6 +87,9 @@ tests_fuzz_fuzz_parent_LDADD = $(FUZZ_MAIN) $(LIBS_SMTPD)
 tests_fuzz_fuzz_pop3_command_SOURCES = tests/fuzz/fuzz_pop3_command.c
 tests_fuzz_fuzz_pop3_command_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_pop3_command_LDADD = $(FUZZ_MAIN) $(LIBS_POP3D)
+tests_fuzz_fuzz_preview_SOURCES = tests/fuzz/fuzz_preview.c
+tests_fuzz_fuzz_preview_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_preview_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_sasl_SOURCES = tests/fuzz/fuzz_sasl.c
 tests_fuzz_fuzz_sasl_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_sasl_LDADD = $(FUZZ_MAIN) $(LIBS_AUTH)

@@ -14,6 +14,7 @@
 
 #include "common/mem.h"
 #include "imapd/commands.h"
+#include "store/cache.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define BOX 5
@@ -24,7 +25,8 @@ struct mailbox {
     struct message messages[BOX];
     const char *texts[BOX];
     size_t n;
-    unsigned texts_read, heads_read;
+    struct buf cached[BOX]; /* cache_record_write() */
+    unsigned texts_read, heads_read, ranges_read, put, done;
     uint32_t gone;   /* UID whose file is gone */
     uint32_t broken; /* UID whose file cannot be read */
 };
@@ -104,6 +106,16 @@ static int read_file(struct mailbox *m, uint32_t uid, struct slice *text, struct
     return 0;
 }
 
+int mailbox_received(struct mailbox *m, uint32_t uid, int64_t *seconds, struct err *e)
+{
+    struct slice text;
+
+    if (read_file(m, uid, &text, e) < 0)
+        return -1;
+    *seconds = 86400 * 2;
+    return 0;
+}
+
 int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *e)
 {
     struct slice text;
@@ -132,6 +144,42 @@ int mailbox_text_head(struct mailbox *m, uint32_t uid, size_t most, struct slice
 void mailbox_text_drop(struct mailbox *m)
 {
     (void)m;
+}
+
+int mailbox_text_range(
+    struct mailbox *m, uint32_t uid, uint64_t from, uint64_t n, struct slice *octets, struct err *e)
+{
+    m->ranges_read += n > 0;
+    if (read_file(m, uid, octets, e) < 0)
+        return -1;
+    assert_true(from <= octets->n && n <= octets->n - from);
+    *octets = slice_sub(*octets, from, n);
+    return 0;
+}
+
+bool mailbox_cache_get(struct mailbox *m, uint32_t uid, struct cache_record *out)
+{
+    const struct message *msg = find(uid);
+
+    return msg && cache_record_read(buf_slice(&m->cached[msg - m->messages]), out);
+}
+
+void mailbox_cache_put(struct mailbox *m, uint32_t uid, const struct cache_record *r)
+{
+    const struct message *msg = find(uid);
+    struct cache_record record = *r;
+    struct buf *to = &m->cached[msg - m->messages];
+
+    record.size = msg->size;
+    buf_clear(to);
+    to->cap = BUF_OWN;
+    assert_true(cache_record_write(to, &record));
+    m->put++;
+}
+
+void mailbox_cache_done(struct mailbox *m)
+{
+    m->done++;
 }
 
 int mailbox_flag(
@@ -310,7 +358,7 @@ static int setup(void **state)
         box.messages[i] = (struct message){.uid = (i + 1) * 10,
             .size = strlen(texts[i]),
             .size_crlf = i == 1 ? 0 : strlen(texts[i]),
-            .received = 86400 * (int64_t)(i + 1)};
+            .received = i == 1 ? 0 : 86400 * (int64_t)(i + 1)};
         view.uids[i] = (i + 1) * 10;
     }
     stream = (struct stream){.out = BUF_INIT(BUF_OWN)};
@@ -324,6 +372,8 @@ static int teardown(void **state)
 {
     (void)state;
     buf_free(&stream.out);
+    for (size_t i = 0; i < BOX; i++)
+        buf_free(&box.cached[i]);
     return 0;
 }
 
@@ -369,6 +419,8 @@ static void test_simple(void **state)
         {"S RETURN (MIN) 3:5", "* ESEARCH (TAG \"a1\") MIN 3\r\nOK"},
         {"S RETURN (ALL MIN MAX COUNT) SEEN", "* ESEARCH (TAG \"a1\") COUNT 0\r\nOK"},
         {"S RETURN (MAX) SEEN", "* ESEARCH (TAG \"a1\")\r\nOK"},
+        {"S ON 3-Jan-1970", "* SEARCH 2\r\nOK"},
+        {"S SINCE 4-Jan-1970", "* SEARCH 3 4 5\r\nOK"},
         {"S NONSENSE", "BAD"},
     };
 
@@ -385,19 +437,114 @@ static void test_simple(void **state)
         assert_int_equal(box.messages[i].flags, 0);
 }
 
-/* No text is read for what the index has, and no body for what the header has. */
+/* No text is read for what the index has, and no body of a large message for what the header has. */
 static void test_reads(void **state)
 {
     (void)state;
     run("F 1,3:5 ALL");
-    assert_int_equal(box.heads_read, 4);
-    assert_int_equal(box.texts_read, 0);
+    assert_int_equal(box.heads_read, 1);
+    assert_int_equal(box.texts_read, 3);
     run("F 1,3:5 FAST");
     run("S SEEN BODY x SUBJECT y");
-    assert_int_equal(box.heads_read, 4);
+    assert_int_equal(box.texts_read, 3);
     run("S SUBJECT y BODY x");
-    assert_int_equal(box.heads_read, 9);
-    assert_int_equal(box.texts_read, 0);
+    assert_int_equal(box.heads_read, 1);
+    assert_int_equal(box.texts_read, 4);
+    run("S HEADER X-Other y");
+    assert_int_equal(box.heads_read, 6);
+    assert_int_equal(box.put, 5);
+}
+
+/* What was read once is not read again, and the same is said of it. */
+static void test_cached(void **state)
+{
+    static const char *const commands[] = {
+        "F 1:5 ENVELOPE",
+        "F 1:5 BODY",
+        "F 1:5 (UID BODYSTRUCTURE)",
+        "F 1:5 FULL",
+        "F 1:5 BODY.PEEK[HEADER.FIELDS (Subject From)]",
+        "F 1:5 BODY.PEEK[HEADER.FIELDS (SUBJECT)]<2.9>",
+        "S SUBJECT t",
+        "S OR HEADER To \"\" SENTBEFORE 1-Jan-2020",
+    };
+    static const char *const parts[] = {
+        "F 1:5 BODY.PEEK[1]",
+        "F 1:5 (BODY.PEEK[1.MIME] BODY.PEEK[2])",
+        "F 1:5 BODY.PEEK[1]<0.3>",
+        "F 3 BODY.PEEK[1]<650000.100000>",
+        "F 1:5 BODY.PEEK[HEADER]",
+        "F 1:5 BODY.PEEK[HEADER.FIELDS.NOT (Subject)]",
+        "F 1:5 (BODY.PEEK[HEADER.FIELDS (A Subject)]<1.3> BODY.PEEK[HEADER.FIELDS (Subject)])",
+    };
+    char *first;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        setup(state);
+        first = mem_strdup(run(commands[i]));
+        assert_true(box.put > 0);
+        box.texts_read = box.heads_read = box.put = box.done = 0;
+        assert_string_equal(run(commands[i]), first);
+        assert_int_equal(box.texts_read + box.heads_read + box.ranges_read + box.put, 0);
+        assert_int_equal(box.done, 1);
+        free(first);
+        teardown(state);
+    }
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        setup(state);
+        first = mem_strdup(run(parts[i]));
+        run("F 1:5 BODY");
+        box.texts_read = box.heads_read = box.put = box.ranges_read = 0;
+        assert_string_equal(run(parts[i]), first);
+        assert_int_equal(box.texts_read + box.heads_read + box.put, 0);
+        assert_true(box.ranges_read > 0);
+        free(first);
+        teardown(state);
+    }
+    setup(state);
+}
+
+/* A file that is not as the client sees it is not read in pieces. */
+static void test_not_by_range(void **state)
+{
+    (void)state;
+    run("F 5 BODYSTRUCTURE");
+    box.cached[4].p[32] = (char)(box.cached[4].p[32] ^ 1); /* a flipped bit: as if there were none */
+    run("F 5 BODY.PEEK[1]");
+    assert_int_equal(box.ranges_read, 0);
+    assert_int_equal(box.put, 2);
+    box.messages[4].size--; /* one LF alone */
+    buf_clear(&box.cached[4]);
+    run("F 5 BODY");
+    box.texts_read = 0;
+    assert_string_equal(run("F 5 BODY.PEEK[1]"), "* 5 FETCH (BODY[1] {1}\r\nx)\r\nOK");
+    assert_int_equal(box.ranges_read, 0);
+    assert_int_equal(box.texts_read, 1);
+}
+
+/* What is too long for the cache is made anew each time, and put only once. */
+static void test_too_long(void **state)
+{
+    struct buf text = BUF_INIT(BUF_OWN);
+    char *first;
+
+    (void)state;
+    while (text.n < 40000)
+        buf_add_str(&text, "To: somebody@example.org\r\n");
+    buf_add_str(&text, "Subject: x\r\n\r\nbody\r\n");
+    box.texts[0] = buf_str(&text);
+    box.messages[0].size = box.messages[0].size_crlf = text.n;
+    first = mem_strdup(run("F 1 (ENVELOPE BODY.PEEK[HEADER.FIELDS (TO)])"));
+    assert_true(strlen(first) > 80000);
+    assert_string_equal(run("F 1 (ENVELOPE BODY.PEEK[HEADER.FIELDS (TO)])"), first);
+    assert_int_equal(box.put, 1);
+    assert_string_equal(run("S 1 SUBJECT x"), "* SEARCH 1\r\nOK");
+    assert_int_equal(box.put, 1);
+    run("F 1 BODY");
+    assert_int_equal(box.put, 1);
+    free(first);
+    buf_free(&text);
 }
 
 static void test_seen(void **state)
@@ -527,6 +674,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_simple),
         T(test_reads),
+        T(test_cached),
+        T(test_not_by_range),
+        T(test_too_long),
         T(test_seen),
         T(test_vanished),
         T(test_empty),

@@ -10,6 +10,8 @@
 
 #include "imapd/fetch.h"
 #include "imapd/fetch_tree.h"
+#include "mail/mime_pack.h"
+#include "store/cache.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -149,16 +151,16 @@ static void test_bodystructure(void **state)
     arena_init(&arena, 1 << 20);
     arena_init(&scratch, 1 << 20);
     for (size_t i = 0; i < COUNT(structures); i++) {
-        struct buf text, out = BUF_INIT(BUF_OWN);
+        struct buf text, out = BUF_INIT(BUF_OWN), basic = BUF_INIT(BUF_OWN);
         struct mime_tree t;
 
         crlf(&text, structures[i].text);
         assert_true(mime_parse(buf_slice(&text), &arena, &t));
-        fetch_bodystructure_write(&out, &t, buf_slice(&text), false, &scratch);
-        assert_string_equal(buf_str(&out), structures[i].body);
-        buf_clear(&out);
-        fetch_bodystructure_write(&out, &t, buf_slice(&text), true, &scratch);
-        assert_string_equal(buf_str(&out), structures[i].structure);
+        buf_add_str(&out, "before");
+        fetch_bodystructure_write(&out, &basic, &t, buf_slice(&text), &scratch);
+        assert_string_equal(buf_str(&basic), structures[i].body);
+        assert_string_equal(buf_str(&out) + 6, structures[i].structure);
+        buf_free(&basic);
         buf_free(&text);
         buf_free(&out);
         arena_reset(&arena);
@@ -175,48 +177,54 @@ static bool parse_items(const char *z, struct arena *arena, struct imap_parse *p
     return fetch_items_parse(p, items) && imap_parse_end(p);
 }
 
+#define BIT(slot) CACHE_BIT(CACHE_##slot)
 #define FAST (FETCH_FLAGS | FETCH_INTERNALDATE | FETCH_SIZE)
 
 static const struct {
     const char *text;
     unsigned simple;
     const char *labels; /* of the sections, each with a newline; NULL: refused */
-    bool sets_seen, needs_head, needs_text, needs_tree;
+    bool sets_seen, needs_head, needs_text, needs_parts;
+    unsigned slots;
 } items[] = {
-    {"FLAGS", FETCH_FLAGS, "", 0, 0, 0, 0},
-    {"fast", FAST, "", 0, 0, 0, 0},
-    {"ALL", FAST | FETCH_ENVELOPE, "", 0, 1, 0, 0},
-    {"FULL", FAST | FETCH_ENVELOPE | FETCH_BODY, "", 0, 1, 1, 1},
-    {"(UID RFC822.SIZE BODYSTRUCTURE)", FETCH_UID | FETCH_SIZE | FETCH_BODYSTRUCTURE, "", 0, 0, 1, 1},
-    {"(RFC822 RFC822.HEADER RFC822.TEXT)", 0, "RFC822\nRFC822.HEADER\nRFC822.TEXT\n", 1, 1, 1, 0},
-    {"RFC822.HEADER", 0, "RFC822.HEADER\n", 0, 1, 0, 0},
-    {"BODY[]", 0, "BODY[]\n", 1, 0, 1, 0},
-    {"body.peek[]<0.4294967295>", 0, "BODY[]<0>\n", 0, 0, 1, 0},
-    {"BODY.PEEK[header]", 0, "BODY[HEADER]\n", 0, 1, 0, 0},
+    {"FLAGS", FETCH_FLAGS, "", 0, 0, 0, 0, 0},
+    {"fast", FAST, "", 0, 0, 0, 0, 0},
+    {"ALL", FAST | FETCH_ENVELOPE, "", 0, 0, 0, 0, BIT(ENVELOPE)},
+    {"FULL", FAST | FETCH_ENVELOPE | FETCH_BODY, "", 0, 0, 0, 0, BIT(ENVELOPE) | BIT(BODY)},
+    {"(UID RFC822.SIZE BODYSTRUCTURE)", FETCH_UID | FETCH_SIZE | FETCH_BODYSTRUCTURE, "", 0, 0, 0, 0,
+        BIT(BODYSTRUCTURE)},
+    {"(RFC822 RFC822.HEADER RFC822.TEXT)", 0, "RFC822\nRFC822.HEADER\nRFC822.TEXT\n", 1, 1, 1, 0, 0},
+    {"RFC822.HEADER", 0, "RFC822.HEADER\n", 0, 1, 0, 0, 0},
+    {"BODY[]", 0, "BODY[]\n", 1, 0, 1, 0, 0},
+    {"body.peek[]<0.4294967295>", 0, "BODY[]<0>\n", 0, 0, 1, 0, 0},
+    {"BODY.PEEK[header]", 0, "BODY[HEADER]\n", 0, 1, 0, 0, 0},
     {"(FLAGS BODY.PEEK[HEADER.FIELDS (Date \"Sub ject\" X-Y)] UID)", FETCH_FLAGS | FETCH_UID,
-        "BODY[HEADER.FIELDS (Date \"Sub ject\" X-Y)]\n", 0, 1, 0, 0},
-    {"BODY[HEADER.FIELDS.NOT (A)]<7.9>", 0, "BODY[HEADER.FIELDS.NOT (A)]<7>\n", 1, 1, 0, 0},
-    {"BODY[1.2.MIME]", 0, "BODY[1.2.MIME]\n", 1, 0, 1, 1},
-    {"BODY[3.HEADER.FIELDS (A)]", 0, "BODY[3.HEADER.FIELDS (A)]\n", 1, 0, 1, 1},
-    {"BODY[4294967295]", 0, "BODY[4294967295]\n", 1, 0, 1, 1},
-    {"(BODY BODY[TEXT])", FETCH_BODY, "BODY[TEXT]\n", 1, 0, 1, 1},
-    {"", 0, NULL, 0, 0, 0, 0},
-    {"()", 0, NULL, 0, 0, 0, 0},
-    {"(ALL)", 0, NULL, 0, 0, 0, 0},
-    {"FLAGS UID", 0, NULL, 0, 0, 0, 0},
-    {"(FLAGS", 0, NULL, 0, 0, 0, 0},
-    {"BODY[", 0, NULL, 0, 0, 0, 0},
-    {"BODY[MIME]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[0]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[4294967296]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[1.]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[1.WHAT]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[HEADER.FIELDS ()]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[HEADER.FIELDS]", 0, NULL, 0, 0, 0, 0},
-    {"BODY[]<0.0>", 0, NULL, 0, 0, 0, 0},
-    {"BODY[]<0>", 0, NULL, 0, 0, 0, 0},
-    {"BODY[]<4294967296.1>", 0, NULL, 0, 0, 0, 0},
-    {"FLAGS[]", 0, NULL, 0, 0, 0, 0},
+        "BODY[HEADER.FIELDS (Date \"Sub ject\" X-Y)]\n", 0, 1, 0, 0, 0},
+    {"BODY.PEEK[HEADER.FIELDS (Date SUBJECT)]<1.2>", 0, "BODY[HEADER.FIELDS (Date SUBJECT)]<1>\n", 0, 0, 0, 0,
+        BIT(KEYS)},
+    {"BODY[HEADER.FIELDS (Date)]", 0, "BODY[HEADER.FIELDS (Date)]\n", 1, 0, 0, 0, BIT(KEYS)},
+    {"BODY[HEADER.FIELDS.NOT (Date)]<7.9>", 0, "BODY[HEADER.FIELDS.NOT (Date)]<7>\n", 1, 1, 0, 0, 0},
+    {"BODY[1.2.MIME]", 0, "BODY[1.2.MIME]\n", 1, 0, 0, 1, BIT(PARTS)},
+    {"BODY[3.HEADER.FIELDS (Date)]", 0, "BODY[3.HEADER.FIELDS (Date)]\n", 1, 0, 0, 1, BIT(PARTS)},
+    {"BODY[4294967295]", 0, "BODY[4294967295]\n", 1, 0, 0, 1, BIT(PARTS)},
+    {"(BODY BODY[TEXT])", FETCH_BODY, "BODY[TEXT]\n", 1, 0, 1, 0, BIT(BODY)},
+    {"", 0, NULL, 0, 0, 0, 0, 0},
+    {"()", 0, NULL, 0, 0, 0, 0, 0},
+    {"(ALL)", 0, NULL, 0, 0, 0, 0, 0},
+    {"FLAGS UID", 0, NULL, 0, 0, 0, 0, 0},
+    {"(FLAGS", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[MIME]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[0]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[4294967296]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[1.]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[1.WHAT]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[HEADER.FIELDS ()]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[HEADER.FIELDS]", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[]<0.0>", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[]<0>", 0, NULL, 0, 0, 0, 0, 0},
+    {"BODY[]<4294967296.1>", 0, NULL, 0, 0, 0, 0, 0},
+    {"FLAGS[]", 0, NULL, 0, 0, 0, 0, 0},
 };
 
 static void test_items(void **state)
@@ -240,7 +248,8 @@ static void test_items(void **state)
         assert_int_equal(got.sets_seen, items[i].sets_seen);
         assert_int_equal(got.needs_head, items[i].needs_head);
         assert_int_equal(got.needs_text, items[i].needs_text);
-        assert_int_equal(got.needs_tree, items[i].needs_tree);
+        assert_int_equal(got.needs_parts, items[i].needs_parts);
+        assert_int_equal(got.slots, items[i].slots);
         for (const struct fetch_section *s = got.sections; s; s = s->next) {
             buf_add(&labels, s->label);
             buf_add_char(&labels, '\n');
@@ -340,6 +349,33 @@ static const struct {
     {nested, "BODY[4]", NULL},
 };
 
+/* The same octets by the tree as the cache keeps it, and a piece of the file. */
+static void check_packed(const struct fetch_section *s, const struct mime_tree *t, struct slice text,
+    bool exists, struct slice octets)
+{
+    struct buf packed = BUF_INIT(BUF_OWN), built = BUF_INIT(BUF_OWN);
+    static uint32_t uid = 1000;
+    uint64_t from, n;
+    struct slice got;
+
+    mime_pack(t, &packed);
+    t = fetch_tree("id", 1, ++uid, text.n, buf_slice(&packed), SLICE(""));
+    assert_non_null(t);
+    assert_int_equal(fetch_section_range(s, t, &from, &n), exists);
+    if (exists) {
+        got = slice_sub(text, from, n);
+        if (s->what == FETCH_FIELDS || s->what == FETCH_FIELDS_NOT) {
+            fetch_section_subset(s, got, &built);
+            got = buf_slice(&built);
+        }
+        if (s->is_partial)
+            got = slice_sub(got, s->from, s->len);
+        assert_true(slice_eq(got, octets));
+    }
+    buf_free(&packed);
+    buf_free(&built);
+}
+
 static void test_sections(void **state)
 {
     struct arena arena;
@@ -350,14 +386,16 @@ static void test_sections(void **state)
         struct buf text, expected, built = BUF_INIT(BUF_OWN);
         struct fetch_items got;
         struct imap_parse p;
+        const struct mime_tree *t;
         struct slice octets;
         bool exists;
 
         crlf(&text, sections[i].text);
         assert_true(parse_items(sections[i].section, &arena, &p, &got));
-        exists = fetch_section_resolve(got.sections, fetch_tree("id", 1, (uint32_t)i + 1, buf_slice(&text)),
-            buf_slice(&text), &built, &octets);
+        t = fetch_tree("id", 1, (uint32_t)i + 1, text.n, SLICE(""), buf_slice(&text));
+        exists = fetch_section_resolve(got.sections, t, buf_slice(&text), &built, &octets);
         assert_int_equal(exists, sections[i].octets != NULL);
+        check_packed(got.sections, t, buf_slice(&text), exists, octets);
         if (exists) {
             crlf(&expected, sections[i].octets);
             if (got.sections->is_partial && got.sections->from == 20)
@@ -390,14 +428,14 @@ static void test_nul(void **state)
 static void test_tree_kept(void **state)
 {
     struct slice one = SLICE("A: b\r\n\r\nx"), two = SLICE("A: b\r\n\r\nx\r\n\r\n");
-    const struct mime_tree *t = fetch_tree("box", 7, 1, one);
+    const struct mime_tree *t = fetch_tree("box", 7, 1, one.n, SLICE(""), one);
 
     (void)state;
-    assert_ptr_equal(fetch_tree("box", 7, 1, one), t);
-    assert_int_equal(fetch_tree("box", 7, 2, two)->parts[0].body_lines, 2);
-    assert_int_equal(fetch_tree("box", 8, 1, two)->parts[0].body_lines, 2);
-    assert_int_equal(fetch_tree("other", 7, 1, two)->parts[0].body_lines, 2);
-    assert_ptr_equal(fetch_tree("box", 7, 1, one), t);
+    assert_ptr_equal(fetch_tree("box", 7, 1, one.n, SLICE(""), one), t);
+    assert_int_equal(fetch_tree("box", 7, 2, two.n, SLICE(""), two)->parts[0].body_lines, 2);
+    assert_int_equal(fetch_tree("box", 8, 1, two.n, SLICE(""), two)->parts[0].body_lines, 2);
+    assert_int_equal(fetch_tree("other", 7, 1, two.n, SLICE(""), two)->parts[0].body_lines, 2);
+    assert_ptr_equal(fetch_tree("box", 7, 1, one.n, SLICE(""), one), t);
     assert_int_equal(t->parts[0].body_lines, 0);
 }
 

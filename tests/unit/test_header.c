@@ -390,6 +390,7 @@ static void content_types(void **state)
         {"text/plain", "text/plain"},
         {" Text / PLAIN ; Charset = \"UTF-8\" (x) ; format=flowed", "text/plain charset=UTF-8 format=flowed"},
         {"text/plain; charset=us-ascii (Plain text)", "text/plain charset=us-ascii"},
+        {"text/plain; name=a\"b;c\"; x=\"\"; y=\"d", "text/plain name=a x= y=d"},
         {"attachment; filename=\"a;\\\"b\\\".txt\"", "attachment/ filename=a;\"b\".txt"},
         {"multipart/mixed; boundary=----=_Part_1", "multipart/mixed boundary=----=_Part_1"},
         {"text", "text/"},
