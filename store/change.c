@@ -119,29 +119,27 @@ static int take_file(struct mailbox *m, struct keeping *k, const struct message 
     return k ? keeping_take(k, msg) : fs_unlink(m->cur, msg->file);
 }
 
-/* 1 removed, 0 it was gone, -1 with the error; msg->file is NULL in the first two cases. */
+/* 1 removed, 0 it was gone, -1 with the error; removed ones have no name any more. */
 static int remove_one(struct mailbox *m, struct keeping *k, uint32_t uid, struct err *e)
 {
-    struct message *msg = message_find(m, uid);
-    int done = 1;
+    for (int attempt = 0; attempt < 4; attempt++) {
+        struct message *msg = message_find(m, uid);
+        struct err why = {0};
 
-    if (!msg || !msg->file)
-        return 0;
-    if (take_file(m, k, msg) < 0) {
+        if (!msg || !msg->file)
+            return 0;
+        if (take_file(m, k, msg) == 0) {
+            message_free_name(m, msg);
+            return 1;
+        }
         if (errno != ENOENT)
             return err_errno(e, "expunge");
-        /* marked ones are not in the array for the scan: it is compacted first */
+        /* another program renamed or removed it; those without a name are not for the scan's eyes */
         messages_compact(m);
-        msg = scan_locate(m, uid, NULL);
-        if (msg && take_file(m, k, msg) < 0 && errno != ENOENT)
-            return err_errno(e, "expunge");
-        done = msg != NULL;
-        msg = message_find(m, uid);
-        if (!msg)
-            return done;
+        if (!scan_locate(m, uid, &why) && why.code != ERR_EXPUNGED)
+            return err_set(e, why.code, "%s", why.detail);
     }
-    message_free_name(m, msg);
-    return done;
+    return err_set(e, ERR_UNAVAILABLE, "UID %lu is renamed all the time", (unsigned long)uid);
 }
 
 static int take_away(
