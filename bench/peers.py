@@ -210,6 +210,10 @@ class Peer:
                     raise PeersError(f"{self.name}: nobody answers on the {name} port; see {d}/dovecot.log, {d}/postfix.log")
                 time.sleep(0.1)
 
+    def restart(self):
+        self.stop()
+        self.start()
+
     def pids(self):
         return instance.descendants(self.dovecot.pid) + instance.descendants(self.postfix)
 
