@@ -34,9 +34,11 @@ import peers  # noqa: E402
 import rows  # noqa: E402
 
 LOAD = os.path.join(instance.BUILD, "bench", "load")
+DISK = os.path.join(instance.BUILD, "bench", "disk")
 TICK = os.sysconf("SC_CLK_TCK")
 DELIVERED_SECONDS = 60   # until the last mail lies in its Maildir
 LOAD_SECONDS = 120
+REST_SECONDS = 30        # at most, until a server that was filled is at rest
 SETTLE_SECONDS = 0.1     # what a server does after its last answer belongs to the sample
 TRACED = 100             # mails under strace
 
@@ -49,10 +51,21 @@ class Postamt:
     def __init__(self, folder, name="postamt", build=instance.BUILD):
         self.folder, self.name, self.build = folder, name, build
         instance.BUILD = build  # whose programs are copied
-        self.info = instance.start(folder, rows.USERS, "sha512crypt")
+        self.info = instance.start(folder, 1, "sha512crypt")
+        try:
+            self.accounts()
+        except BaseException:  # SIGTERM too: nothing is left running
+            self.stop()
+            raise
         self.ports = self.info["ports"]
         self.maildir = self.info["maildir"]
         self.password = instance.PASSWORD
+
+    def accounts(self):
+        """By hash, as from another server: 690 passwords to SCRAM verifiers would take half a minute."""
+        hashed = peers.hashed(instance.PASSWORD) + "\n"
+        for i in range(1, rows.USERS):
+            instance.cli(self.folder, "account", "add", f"u{i}@{instance.DOMAIN}", "--hash", stdin=hashed)
 
     def pids(self):
         return instance.descendants(self.info["pid"])
@@ -180,6 +193,16 @@ def fill(server):
     set_aside(server, rows.INBOUND, rows.INBOUND_USERS)
 
 
+def rest(server):
+    """Until nothing is left of the first logins: authd makes SCRAM verifiers behind them, others write caches."""
+    deadline = time.monotonic() + REST_SECONDS
+    while time.monotonic() < deadline:
+        before = cpu_seconds(server.pids())
+        time.sleep(0.5)
+        if cpu_seconds(server.pids()) - before < 0.005:
+            return
+
+
 def rcpts_of(extra):
     return next((int(x.partition("=")[2]) for x in extra if x.startswith("--rcpts=")), 1)
 
@@ -252,6 +275,20 @@ def idle_memory(server, conns, per_user):
         except subprocess.TimeoutExpired:
             p.kill()
     return {"KiB": (after - before) / conns, "tree_mib": after / 1024, "processes": len(pids)}
+
+
+def disk_alone(folder, reps):
+    """What every durable delivery must do, without a server: the floor under the rows of mail."""
+    where = os.path.join(folder, "disk")
+    os.makedirs(where, exist_ok=True)
+    found = []
+    for _ in range(reps):
+        r = subprocess.run([DISK, where, "500", "4096"], capture_output=True, text=True, timeout=LOAD_SECONDS,
+                           stdin=subprocess.DEVNULL)
+        if r.returncode != 0:
+            raise BenchError(f"disk: {r.stderr.strip()}")
+        found.append(json.loads(r.stdout))
+    return found
 
 
 # --- the table ---
@@ -332,7 +369,12 @@ def run(a, folder):
             servers.append(makers[n](os.path.join(folder, n)))
             if chosen or wanted("syncs", words):
                 fill(servers[-1])
+                rest(servers[-1])
         table = Table(names)
+        if wanted(rows.DISK_ROW, words):
+            found = disk_alone(folder, a.reps)
+            table.add(rows.DISK_ROW, rows.CPU, {names[0]: [x["us"] for x in found]})
+            table.add(rows.DISK_ROW, rows.RATE, {names[0]: [x["per_s"] for x in found]})
         run_rows(table, servers, chosen, a, deadline)
         if shutil.which("strace"):
             run_syncs(table, servers, words)

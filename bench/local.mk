@@ -1,6 +1,7 @@
 # bench/: figures, side by side with other servers; bench.py drives, load makes the load
-noinst_PROGRAMS += bench/load
+noinst_PROGRAMS += bench/load bench/disk
 bench_load_SOURCES = bench/load.c bench/load.h bench/load_modes.c
+bench_disk_SOURCES = bench/disk.c
 bench_load_LDADD = $(OPENSSL_LIBS)
 EXTRA_DIST += bench/bench.py bench/peers.py
 # the store alone, without a protocol

@@ -58,6 +58,9 @@ ROWS = [
     Row("POP3 RETR 4 KiB one at a time", "pop3_plain", "retr", 15000, [], {RATE: 10000}, at_first=500),
 ]
 
+# No server: create, fdatasync, link, fsync, unlink of 4 KiB, one after the other. In the column of ours.
+DISK_ROW = "mail in: the disk alone"
+
 # name, connections, of one user, KiB aimed at
 IDLE_ROWS = [("idle IMAPS, 500, 20 per user", 500, 20, 30), ("idle IMAPS, 500, one per user", 500, 1, 200)]
 
