@@ -10,6 +10,7 @@
 #define SCRATCH_QUOTA ((size_t)8 << 20) /* one message's header fields, opened and unfolded */
 #define DIRECT_MIN ((size_t)16 << 10)   /* from here on octets go to the socket without a copy */
 #define PIECE ((size_t)256 << 10)       /* of a large literal; between two the output may be backed up */
+#define CHEAP_STRIDE 16 /* messages between two looks at the clock while only the index is read */
 
 struct fetch {
     struct fetch_items items;
@@ -18,8 +19,10 @@ struct fetch {
     struct buf built;     /* HEADER.FIELDS of one section */
     /* the message being written */
     uint32_t seq, uid;
+    size_t hint; /* index in the mailbox of the next message, most likely */
     bool in_message;
-    bool has_item; /* something stands before the next item: a blank is due */
+    bool read_size; /* its size was counted, not known */
+    bool has_item;  /* something stands before the next item: a blank is due */
     struct slice text;
     const struct fetch_section *section; /* whose turn it is */
     uint64_t literal;                    /* octets of the literal that is being written */
@@ -212,16 +215,33 @@ static void write_structure(struct imap_cmd *c, struct fetch *f)
     }
 }
 
+/* Of the message at hand: the set and the mailbox are walked side by side; where they differ it is looked
+ * for. */
+static const struct message *message_of(struct fetch *f, const struct mailbox *m)
+{
+    const struct message *msg = f->hint < mailbox_count(m) ? mailbox_at(m, f->hint) : NULL;
+
+    if (!msg || msg->uid != f->uid) {
+        f->hint = mailbox_lower_bound(m, f->uid);
+        msg = f->hint < mailbox_count(m) ? mailbox_at(m, f->hint) : NULL;
+    }
+    if (!msg || msg->uid != f->uid)
+        return NULL;
+    f->hint++;
+    return msg;
+}
+
 /* Everything of the message but its sections. False: it is skipped. */
 static bool begin_message(struct imap_cmd *c, struct fetch *f)
 {
     struct mailbox *m = c->s->mailbox;
-    const struct message *msg = mailbox_by_uid(m, f->uid);
+    const struct message *msg = message_of(f, m);
     uint64_t size = msg ? msg->size_crlf : 0;
     struct err e = {.code = ERR_EXPUNGED};
     bool seen_changed = false;
 
-    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0)) {
+    f->read_size = msg && (f->items.simple & FETCH_SIZE) && size == 0;
+    if (!msg || (f->read_size && mailbox_size(m, f->uid, &size, &e) < 0)) {
         skip_message(f, &e);
         return false;
     }
@@ -332,6 +352,14 @@ static enum imap_step finish(struct imap_cmd *c, struct fetch *f)
         "some of the messages were deleted by another program; the others were sent");
 }
 
+/* The clock costs as much as a line of flags: it is asked for each message only while files are read. */
+static bool is_turn_over(struct imap_cmd *c, struct fetch *f)
+{
+    bool cheap = !f->items.needs_head && !f->items.needs_text && !f->read_size;
+
+    return (!cheap || f->messages % CHEAP_STRIDE == 0) && imap_yield(c);
+}
+
 static enum imap_step fetch_step(struct imap_cmd *c, struct fetch *f)
 {
     if (f->in_message) {
@@ -352,7 +380,7 @@ static enum imap_step fetch_step(struct imap_cmd *c, struct fetch *f)
         progress = finish_message(c, f);
         if (progress == LOST)
             return cut_off(c);
-        if (progress == BACKED_UP || imap_yield(c))
+        if (progress == BACKED_UP || is_turn_over(c, f))
             return IMAP_MORE;
     } while (set_walk_next(&f->walk, c->s->view, &f->seq, &f->uid));
     return finish(c, f);
