@@ -1,9 +1,8 @@
-# bench/: figures, side by side with other servers; bench.py drives, load makes the load
+# bench/: figures, side by side with other servers; bench.py drives, load makes the load, disk is the floor under mail
 noinst_PROGRAMS += bench/load bench/disk
 bench_load_SOURCES = bench/load.c bench/load.h bench/load_modes.c
 bench_disk_SOURCES = bench/disk.c
 bench_load_LDADD = $(OPENSSL_LIBS)
-EXTRA_DIST += bench/bench.py bench/peers.py
 # the store alone, without a protocol
 noinst_PROGRAMS += bench/store
 bench_store_SOURCES = bench/store.c
