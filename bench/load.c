@@ -370,7 +370,8 @@ static struct options options_read(int argc, char **argv)
         .users = 1,
         .per_user = 1,
         .messages = 1,
-        .size = 4096};
+        .size = 4096,
+        .rcpts = 1};
     struct {
         const char *name;
         unsigned *number;
@@ -378,7 +379,8 @@ static struct options options_read(int argc, char **argv)
     } rows[] = {{"port", &o.port, NULL}, {"conns", &o.conns, NULL}, {"ops", &o.ops, NULL},
         {"users", &o.users, NULL}, {"first-user", &o.first_user, NULL}, {"per-session", &o.per_session, NULL},
         {"per-user", &o.per_user, NULL}, {"messages", &o.messages, NULL}, {"size", &o.size, NULL},
-        {"host", NULL, &o.host}, {"domain", NULL, &o.domain}, {"password", NULL, &o.password}};
+        {"rcpts", &o.rcpts, NULL}, {"host", NULL, &o.host}, {"domain", NULL, &o.domain},
+        {"password", NULL, &o.password}};
     enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
     struct option names[ROWS + 2] = {{0}};
     for (int i = 0; i < ROWS; i++)
@@ -394,7 +396,8 @@ static struct options options_read(int argc, char **argv)
         else
             *rows[i].text = optarg;
     }
-    if (optind != argc || i != -1 || !o.port || !o.conns || !o.users || !o.per_user || !o.messages) {
+    if (optind != argc || i != -1 || !o.port || !o.conns || !o.users || !o.per_user || !o.messages ||
+        !o.rcpts) {
         fprintf(stderr,
             "usage: load MODE --port P [--tls] [--conns N] [--ops N] [--users N] [--password P] ...\n");
         exit(2);

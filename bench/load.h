@@ -25,7 +25,7 @@ enum wait_for {
 };
 
 #define LOAD_TAG "~q "
-#define LOAD_TAIL 512
+#define LOAD_TAIL 2048
 #define LOAD_OUT (128u << 10)
 
 struct conn {
@@ -62,6 +62,7 @@ struct options {
     unsigned per_user;    /* idle: connections of one user */
     unsigned messages;    /* in the mailbox, for FETCH */
     unsigned size;        /* octets of a message */
+    unsigned rcpts;       /* SMTP: recipients of a message */
     bool tls;
 };
 

@@ -73,8 +73,12 @@ static void next_smtp(struct load *l, struct conn *c)
         return;
     }
     c->user = some_user(l, c);
-    load_say(c, "MAIL FROM:<sender@client.test>\r\nRCPT TO:<u%u@%s>\r\nDATA\r\n", c->user, l->opt.domain);
-    c->replies = 3;
+    load_say(c, "MAIL FROM:<sender@client.test>\r\n");
+    for (unsigned i = 0; i < l->opt.rcpts; i++)
+        load_say(c, "RCPT TO:<u%u@%s>\r\n",
+            l->opt.first_user + (c->user - l->opt.first_user + i) % l->opt.users, l->opt.domain);
+    load_say(c, "DATA\r\n");
+    c->replies = 2 + l->opt.rcpts;
     say_wait(c, WAIT_SMTP, TEXT_WANTED);
 }
 

@@ -153,6 +153,11 @@ def call(*args, **kw):
     return r.stdout
 
 
+def hashed(password):
+    """One salt for all: the hash takes as long as any."""
+    return call("openssl", "passwd", "-6", "-salt", "postamtbench", password).strip()
+
+
 def write(path, text, mode=0o644):
     with open(path, "w") as f:
         f.write(text)
@@ -181,15 +186,14 @@ class Peer:
         self.dovecot = self.postfix = None
         try:
             self.start()
-        except (PeersError, OSError):
+        except BaseException:  # SIGTERM too
             self.stop()
             raise
 
     def accounts(self, users):
-        """One salt for all: the hash takes as long as any."""
-        hashed = call("openssl", "passwd", "-6", "-salt", "postamtbench", self.password).strip()
+        crypted = hashed(self.password)
         names = [f"u{i}@example.test" for i in range(users)]
-        write(f"{self.folder}/passwd", "".join(f"{n}:{{SHA512-CRYPT}}{hashed}::::::\n" for n in names))
+        write(f"{self.folder}/passwd", "".join(f"{n}:{{SHA512-CRYPT}}{crypted}::::::\n" for n in names))
         write(f"{self.folder}/users", "".join(f"{n} x\n" for n in names))
 
     def start(self):
@@ -209,6 +213,10 @@ class Peer:
                 if time.monotonic() > deadline or self.dovecot.poll() is not None:
                     raise PeersError(f"{self.name}: nobody answers on the {name} port; see {d}/dovecot.log, {d}/postfix.log")
                 time.sleep(0.1)
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     def pids(self):
         return instance.descendants(self.dovecot.pid) + instance.descendants(self.postfix)

@@ -10,6 +10,7 @@
 
 #define DIRECT_MIN ((size_t)16 << 10) /* from here on octets go to the socket without a copy */
 #define PIECE ((size_t)256 << 10)     /* of a large literal; between two the output may be backed up */
+#define CHEAP_STRIDE 16 /* messages between two looks at the clock while only the index is read */
 
 struct fetch {
     struct fetch_items items;
@@ -18,7 +19,9 @@ struct fetch {
     struct buf built; /* HEADER.FIELDS of one section */
     /* the message being written */
     uint32_t seq, uid;
+    size_t hint; /* index in the mailbox of the next message, most likely */
     bool in_message;
+    bool was_looked_at;                  /* its size or date was read from the file, not known */
     bool has_item;                       /* something stands before the next item: a blank is due */
     struct cache_record record;          /* p == NULL in what was not asked for */
     struct slice text;                   /* all of it, the start of it, or nothing: what was needed */
@@ -260,24 +263,41 @@ static void write_known(struct imap_cmd *c, struct fetch *f)
     }
 }
 
+/* Of the message at hand: the set and the mailbox are walked side by side; where they differ it is looked
+ * for. */
+static const struct message *message_of(struct fetch *f, const struct mailbox *m)
+{
+    const struct message *msg = f->hint < mailbox_count(m) ? mailbox_at(m, f->hint) : NULL;
+
+    if (!msg || msg->uid != f->uid) {
+        f->hint = mailbox_lower_bound(m, f->uid);
+        msg = f->hint < mailbox_count(m) ? mailbox_at(m, f->hint) : NULL;
+    }
+    if (!msg || msg->uid != f->uid)
+        return NULL;
+    f->hint++;
+    return msg;
+}
+
 /* Everything of the message but its sections. False: it is skipped. */
 static bool begin_message(struct imap_cmd *c, struct fetch *f)
 {
     struct mailbox *m = c->s->mailbox;
-    const struct message *msg = mailbox_by_uid(m, f->uid);
+    const struct message *msg = message_of(f, m);
     uint64_t size = msg ? msg->size_crlf : 0;
     int64_t received = msg ? msg->received : 0;
     struct err e = {.code = ERR_EXPUNGED};
     bool seen_changed = false;
+    bool want_size = msg && (f->items.simple & FETCH_SIZE) && size == 0;
+    bool want_date = msg && (f->items.simple & FETCH_INTERNALDATE) && received == 0;
 
-    if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0) ||
-        ((f->items.simple & FETCH_INTERNALDATE) && received == 0 &&
-            mailbox_received(m, f->uid, &received, &e) < 0)) {
+    f->was_looked_at = want_size || want_date;
+    if (!msg || (want_size && mailbox_size(m, f->uid, &size, &e) < 0) ||
+        (want_date && mailbox_received(m, f->uid, &received, &e) < 0)) {
         skip_message(f, &e);
         return false;
     }
-    msg = mailbox_by_uid(m, f->uid); /* both may have looked at the folder */
-    if (!msg) {
+    if (f->was_looked_at && !(msg = mailbox_by_uid(m, f->uid))) {
         f->some_gone = true;
         return false;
     }
@@ -429,6 +449,14 @@ static enum imap_step finish(struct imap_cmd *c, struct fetch *f)
         "some of the messages were deleted by another program; the others were sent");
 }
 
+/* The clock costs as much as a line of flags: it is asked for each message only while files are read. */
+static bool is_turn_over(struct imap_cmd *c, struct fetch *f)
+{
+    bool cheap = !f->items.sections && !f->items.slots && !f->was_looked_at;
+
+    return (!cheap || f->messages % CHEAP_STRIDE == 0) && imap_yield(c);
+}
+
 static enum imap_step fetch_step(struct imap_cmd *c, struct fetch *f)
 {
     if (f->in_message) {
@@ -449,7 +477,7 @@ static enum imap_step fetch_step(struct imap_cmd *c, struct fetch *f)
         progress = finish_message(c, f);
         if (progress == LOST)
             return cut_off(c);
-        if (progress == BACKED_UP || imap_yield(c))
+        if (progress == BACKED_UP || is_turn_over(c, f))
             return IMAP_MORE;
     } while (set_walk_next(&f->walk, c->s->view, &f->seq, &f->uid));
     return finish(c, f);

@@ -101,15 +101,17 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Two limits of the kernel: the instances of all processes of our uid, and what each of them may watch. */
-static void no_watch(struct parent *p, const char *why)
+static void no_watch(struct parent *p, int why)
 {
     struct timeval every = {.tv_sec = POLL_SECONDS};
     const char *fix = p->inotify_fd < 0 ? "sysctl fs.inotify.max_user_instances=1024"
                                         : "sysctl fs.inotify.max_user_watches=524288";
 
-    if (!p->poll_said)
-        LOG(WATCH, NULL, F_STR("why", why), F_STR("fix", fix));
-    p->poll_said = true;
+    /* a folder that went while its worker asked for it is no lack of watches */
+    if (!p->poll_said && why != ENOENT) {
+        LOG(WATCH, NULL, F_STR("why", strerror(why)), F_STR("fix", fix));
+        p->poll_said = true;
+    }
     if (!event_pending(p->poll_timer, EV_TIMEOUT, NULL))
         event_add(p->poll_timer, &every);
 }
@@ -168,7 +170,7 @@ int watch_start(struct parent *p, struct err *e)
     INVARIANT(p->poll_timer && p->changes_due);
     p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (p->inotify_fd < 0) {
-        no_watch(p, strerror(errno));
+        no_watch(p, errno);
         return 0;
     }
     p->inotify = event_new(p->role->base, p->inotify_fd, EV_READ | EV_PERSIST, on_inotify, p);
@@ -184,7 +186,7 @@ static int add(struct parent *p, struct watch_entry *e, const char *folder)
     int wd = p->inotify_fd < 0 ? -1 : inotify_add_watch(p->inotify_fd, path, EVENTS);
 
     if (wd < 0)
-        no_watch(p, strerror(errno));
+        no_watch(p, errno);
     else
         hmap_put(&p->by_wd, slice_of(&wd, sizeof wd), e);
     free(path);
