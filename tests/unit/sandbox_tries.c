@@ -249,7 +249,28 @@ static long symlink_in(void) { return symlinkat("/etc/passwd", AT_FDCWD, below("
 static long fifo_in(void) { return mkfifoat(AT_FDCWD, below("mail/anna/fifo"), 0600); }
 static long make_folder(void) { return mkdirat(AT_FDCWD, below("folder"), 0700); }
 
+/* clang-format on */
+
+static long exchange_with_state(void)
+{
+    return renameat2(AT_FDCWD, below(OLD), AT_FDCWD, below("state/anna/index"), RENAME_EXCHANGE);
+}
+
+/* Without a name: from the descriptor. */
+static long link_open_out(void)
+{
+    int fd = open(below(OLD), O_RDONLY | O_CLOEXEC);
+    long rc = linkat(fd < 0 ? tries_fds.mail : fd, "", AT_FDCWD, below("state/anna/out"), AT_EMPTY_PATH);
+
+    /* the kernel's answer when the descriptor is from before the fence: other credentials opened it */
+    if (rc < 0 && errno == ENOENT)
+        errno = EPERM;
+    return rc;
+}
+
 /* --- sockets --- */
+
+/* clang-format off */
 
 static long try_socket(int domain, int type) { return socket(domain, type | SOCK_CLOEXEC, 0); }
 
@@ -527,6 +548,7 @@ const struct try tries[] = {
     /* nor takes it out, to where it could be written or to where others see it */
     FILES(link_out, 0), FILES(link_others_out, 0), FILES(link_to_state, 0), FILES(link_to_spool, 0),
     FILES(link_key_in, 0), FILES(rename_out, 0), FILES(rename_to_state, 0), FILES(rename_to_spool, 0),
+    FILES(exchange_with_state, 0), {"link_open_out", link_open_out, TRY_BY_FILES, true, 0},
     FILES(symlink_in, 0), FILES(fifo_in, 0),
     CALLS(socket_tcp, 0), CALLS(socket_udp, 0), MAYBE(socket_tcp6, 0), CALLS(socket_unix, 0), MAYBE(socket_netlink, 0),
     CALLS(connect_given, 0), CALLS(bind_given, 0), CALLS(listen_given, 0),
