@@ -42,7 +42,7 @@ def fault(name, nth, what):
 
 
 # Arguments are shown as numbers, which needs no look into the process; but for those that tests/lint/calls.py reads.
-SHOWN = "execve,prctl,fcntl,ioctl,clone,clone3,fork,vfork"
+SHOWN = "execve,prctl,fcntl,clone,clone3,fork,vfork"
 
 
 def traced(args, who, folder):

@@ -6,7 +6,7 @@ calls.py --reduce DIR    what tests/lib/strace.py writes becomes one file of wha
 
 Runs each test with POSTAMT_TRACE_CALLS, so that all processes of the instances it starts are under strace from their
 first instruction, and compares what was called with common/sandbox_calls.c: a call that no role with its group ever made
-is a finding, and so are values of fcntl, ioctl and prctl, unless the comment above the groups says why it stays. A
+is a finding, and so are values of fcntl and prctl, unless the comment above the groups says why it stays. A
 reason for a call that is in no group is a finding too.
 """
 import collections
@@ -27,7 +27,7 @@ MADE = re.compile(r"= (0x[0-9a-f]+|\d+)(?: \(.*\))?$")
 ROLE = re.compile(r'"--role", "([a-z0-9.]+)"')
 FORKS = ("clone", "clone3", "fork", "vfork")
 # calls whose argument decides -> which it is
-ARGUMENT = {"fcntl": 1, "ioctl": 1, "prctl": 0}
+ARGUMENT = {"fcntl": 1, "prctl": 0}
 
 
 def read(*path):
@@ -48,8 +48,7 @@ def groups():
         body = re.search(rf"\b{array}\[\] = \{{(.*?)\}}", by_argument, re.S)[1]
         return re.findall(r"\w+", body)
 
-    found["BASE"] += [f"fcntl {x}" for x in values("fcntls")] + [f"prctl {x}" for x in values("prctls")]
-    found["BASE"] += [f"ioctl {x}" for x in re.findall(r"SCMP_SYS\(ioctl\), 1, (\w+)", by_argument)]
+    found["BASE"] += [f"fcntl {x}" for x in values("fcntls")]
     found["BASE"] += ["mmap", "mprotect", "prlimit64", "socketpair"]
     found["WRITE"] += ["utimensat"]
     found["SPAWN"] += ["clone"] + [f"prctl {x}" for x in values("spawn_prctls")]
@@ -124,8 +123,8 @@ class Reducer:
             role = role.replace("spawner", "worker")
         self.used.add((role, call))
         if call in ARGUMENT:
-            args = line[line.index("(") + 1:].split(",")
-            self.used.add((role, f"{call} {args[ARGUMENT[call]].strip(' )<>.')}"))
+            args = re.findall(r"\w+", line[line.index("(") + 1:])
+            self.used.add((role, f"{call} {args[ARGUMENT[call]]}"))
 
 
 def reduce_to(folder):

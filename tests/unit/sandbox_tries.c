@@ -558,7 +558,7 @@ const struct try tries[] = {
     MAYBE(fd_of_sibling, 0), MAYBE(ptrace_attach, 0), MAYBE(ptrace_seize, 0), MAYBE(read_memory, 0),
     MAYBE(write_memory, 0), FILES(open_memory, 0), FILES(open_environ, 0),
     CALLS(fork_one, SPAWNERS), CALLS(map_executable, 0), CALLS(make_executable, 0), CALLS(memory_file, FRONT_SMTP),
-    CALLS(watch_files, LISTERS), CALLS(become_dumpable, SPAWNERS), CALLS(new_session, 0), CALLS(change_folder, 0),
+    CALLS(watch_files, LISTERS), CALLS(become_dumpable, 0), CALLS(new_session, 0), CALLS(change_folder, 0),
     CALLS(other_ioctl, 0), MAYBE(new_user, 0), MAYBE(add_key_to_ring, 0), MAYBE(uring, 0), MAYBE(fault_handler, 0),
     /* last: what succeeds here does not come back */
     CALLS(exec_open_program, 0), CALLS(exec_program, 0),
