@@ -23,7 +23,7 @@ struct call_group {
  * Allowed though the run of tests/lint/calls.py does not see them (it reads this list):
  * restart_syscall: the kernel's own, when a stopped process goes on
  * clock_gettime, gettimeofday: where the vdso cannot read the clock
- * fstat: glibc before 2.33 and after 2.38 for what is newfstatat between them
+ * fstat: glibc has it or newfstatat, by version
  * gettid: glibc's abort
  * uname: gethostname, at a reload where the settings name no host
  * sysinfo: glibc's qsort asks for the memory's size when there is much to sort
