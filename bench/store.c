@@ -29,7 +29,7 @@
 
 static int root, mail, state, spool;
 
-static void fail(const char *what, const struct err *e)
+static _Noreturn void fail(const char *what, const struct err *e)
 {
     fprintf(stderr, "bench/store: %s: %s\n", what, e ? e->detail : "failed");
     exit(1);

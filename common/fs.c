@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -11,6 +13,58 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Opens one name in a folder; a symbolic link is ELOOP, as openat2 says it. */
+static int open_step(int at, const char *name, int flags, mode_t mode)
+{
+    struct stat st;
+    int fd = openat(at, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+
+    if (fd < 0 && errno == ENOTDIR)
+        errno = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
+    return fd;
+}
+
+/* A step's name with its NUL; -1 with errno: too long, or out of the folder. */
+static int step_name(struct slice name, char z[NAME_MAX + 1])
+{
+    if (name.n > NAME_MAX || slice_eq(name, SLICE(".."))) {
+        errno = name.n > NAME_MAX ? ENAMETOOLONG : EXDEV;
+        return -1;
+    }
+    memcpy(z, name.p, name.n);
+    z[name.n] = '\0';
+    return 0;
+}
+
+/* What openat2 does with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, folder by folder; ".." is EXDEV anywhere. */
+static int open_in_steps(int dir, const char *path, int flags, mode_t mode)
+{
+    struct slice rest = slice_str(path), name;
+    int at = dir, fd = -1;
+
+    errno = slice_starts(rest, SLICE("/")) ? EXDEV : ENOENT;
+    if (errno == EXDEV)
+        return -1;
+    while (slice_cut(&rest, '/', &name)) {
+        char z[NAME_MAX + 1];
+        int saved;
+
+        while (slice_starts(rest, SLICE("/"))) /* an empty name is no step */
+            rest = slice_from(rest, 1);
+        fd = step_name(name, z) < 0 ? -1
+             : rest.n               ? open_step(at, z, O_PATH | O_DIRECTORY, 0)
+                                    : open_step(at, z, flags, mode);
+        saved = errno;
+        if (at != dir)
+            close(at);
+        errno = saved;
+        if (fd < 0 || !rest.n)
+            return fd;
+        at = fd;
+    }
+    return -1;
+}
+
 static int open_beneath(int dir, const char *path, int flags, mode_t mode)
 {
     struct open_how how = {
@@ -18,11 +72,19 @@ static int open_beneath(int dir, const char *path, int flags, mode_t mode)
         .mode = flags & O_CREAT ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
+    static atomic_bool in_steps; /* the sandbox has no openat2 where Landlock is of ABI 2 */
     int fd;
 
-    do
+    while (!atomic_load_explicit(&in_steps, memory_order_relaxed)) {
         fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+        if (fd >= 0 || (errno != EINTR && errno != EAGAIN && errno != ENOSYS))
+            return fd;
+        if (errno == ENOSYS)
+            atomic_store_explicit(&in_steps, true, memory_order_relaxed);
+    }
+    do
+        fd = open_in_steps(dir, path, flags, mode);
+    while (fd < 0 && errno == EINTR);
     return fd;
 }
 
@@ -267,9 +329,12 @@ int fs_set_mtime(int fd, int64_t seconds)
 int fs_replace(int staging_dir, const char *staging, int dir, const char *name, struct slice content,
     mode_t mode, bool sync)
 {
-    int fd = fs_open_write(staging_dir, staging, O_WRONLY | O_CREAT | O_TRUNC, mode);
-    int saved;
+    int fd = fs_open_write(staging_dir, staging, O_WRONLY | O_CREAT | O_EXCL, mode), saved;
 
+    /* what a process that died left there; not O_TRUNC, which no sandboxed role has (common/sandbox_calls.c)
+     */
+    if (fd < 0 && errno == EEXIST && fs_unlink(staging_dir, staging) == 0)
+        fd = fs_open_write(staging_dir, staging, O_WRONLY | O_CREAT | O_EXCL, mode);
     if (fd < 0)
         return -1;
     if (fs_write_all(fd, content) < 0 || (sync && fs_sync_data(fd) < 0))

@@ -71,7 +71,7 @@ endif
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_sandbox
 TESTS += tests/unit/test_sandbox
-tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
+tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c tests/unit/sandbox_tries.c tests/unit/sandbox_tries.h
 tests_unit_test_sandbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_sandbox_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif

@@ -173,7 +173,7 @@ static int ruleset_new(uint64_t *handled)
     int abi = sandbox_landlock_abi();
     size_t size = sizeof attr.handled_fs;
 
-    if (abi >= 3)
+    if (abi >= SANDBOX_ABI_TRUNCATE)
         attr.handled_fs |= LL_TRUNCATE;
     if (abi >= 4) {
         attr.handled_net = LL_NET_ALL;

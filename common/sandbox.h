@@ -5,7 +5,8 @@
  * no role has a right that is not in its row, and no role may write to or truncate a file below mail/
  * (doc/ARCHITECTURE). Entering sets no_new_privs, not dumpable, no core files, the Landlock rules, then the
  * system call filter. A refused call gets EPERM and a log line; with POSTAMT_SECCOMP=kill in the environment
- * (tests) the process is killed. POSTAMT_LANDLOCK_ABI=2 masks the rights to those of Debian 12's kernel.
+ * (tests) the process is killed. POSTAMT_LANDLOCK_ABI=2 masks the rights to those of Debian 12's kernel; what
+ * Landlock did not know then (truncation by open) the system call filter refuses.
  * Builds with sanitizers keep Landlock and leave the filter out: their run-time needs calls of its own.
  */
 #ifndef COMMON_SANDBOX_H
@@ -46,5 +47,6 @@ int sandbox_check(const struct settings *s, struct err *e);
 
 /* Landlock's ABI as the kernel has it (masked by POSTAMT_LANDLOCK_ABI); 0: none. */
 int sandbox_landlock_abi(void);
+#define SANDBOX_ABI_TRUNCATE 3 /* from here on Landlock says who may cut a file */
 
 #endif

@@ -22,6 +22,7 @@ store_libstore_a_SOURCES = \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
 	store/meta.c store/meta.h \
+	store/metadata.c store/metadata.h \
 	store/name.c store/name.h \
 	store/numbers.c \
 	store/rename.c \
@@ -39,6 +40,7 @@ STORE_TESTS = \
 	tests/unit/test_expunged \
 	tests/unit/test_mailbox \
 	tests/unit/test_index \
+	tests/unit/test_metadata \
 	tests/unit/test_view \
 	tests/unit/test_cache \
 	tests/unit/test_ids
@@ -60,6 +62,9 @@ tests_unit_test_expunged_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_mailbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_metadata_SOURCES = tests/unit/test_metadata.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_metadata_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_metadata_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_index_SOURCES = tests/unit/test_index.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+import strace
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTAMT_BUILD", os.path.join(TOP, "build"))
 DOMAIN = "example.test"
@@ -141,11 +143,15 @@ def launch(d):
     env = dict(os.environ)
     env.setdefault("POSTAMT_SECCOMP", "kill")
     env.pop("ASAN_OPTIONS", None)  # what unit tests have does not work behind the fence: common/sandbox.c knows better
+    args = [os.path.join(d, "prog", "postamtd"), "-c", os.path.join(d, "postamt.conf"), "-L", os.path.join(d, "prog")]
+    who, seconds = as_nobody(), START_SECONDS
+    if env.get("POSTAMT_TRACE_CALLS"):  # tests/lint/calls.py wants to know what each role calls
+        args, who = strace.traced(args, who, env["POSTAMT_TRACE_CALLS"])
+        seconds *= 3
     with open(os.path.join(d, "stderr"), "ab") as err:
-        p = subprocess.Popen([os.path.join(d, "prog", "postamtd"), "-c", os.path.join(d, "postamt.conf"),
-                              "-L", os.path.join(d, "prog")], stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd="/",
-                             env=env, start_new_session=True, **as_nobody())
-    deadline = time.monotonic() + START_SECONDS
+        p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd="/", env=env,
+                             start_new_session=True, **who)
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if p.poll() is not None:
             with open(os.path.join(d, "stderr")) as f:

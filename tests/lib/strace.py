@@ -11,8 +11,10 @@ import collections
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 
 Call = collections.namedtuple("Call", "name nth fd path result line")
@@ -37,6 +39,23 @@ def fault(name, nth, what):
         return f"inject={name}:signal=KILL:when={nth}"
     how = "retval=1" if what == "SHORT" else f"error={what}"
     return f"inject={name}:{how}:syscall=getpid:when={nth}"
+
+
+# Arguments are shown as numbers, which needs no look into the process; but for those that tests/lint/calls.py reads.
+SHOWN = "execve,prctl,fcntl,clone,clone3,fork,vfork"
+
+
+def traced(args, who, folder):
+    """For Popen: the program under strace, which sees it and all that it starts from the first instruction, and ends with
+    the last of them. The program stays the child of its starter. What it called goes through tests/lint/calls.py into
+    the folder."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sink = [sys.executable, os.path.join(top, "tests", "lint", "calls.py"), "--reduce", folder]
+    how = ["strace", "-D", "-f", "-qq", "-s", "64", "-e", "signal=none", "-e", f"raw=!{SHOWN}", "-o",
+           "|exec " + shlex.join(sink)]
+    if "user" in who:
+        how, who = [*how, "-u", "nobody"], {}
+    return [*how, *args], who
 
 
 class Attached:
