@@ -11,6 +11,7 @@ store_libstore_a_SOURCES = \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
+	store/foreign.c store/foreign.h \
 	store/index.c store/index.h \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
@@ -27,6 +28,7 @@ if HAVE_CMOCKA
 STORE_TESTS = \
 	tests/unit/test_store_name \
 	tests/unit/test_folder \
+	tests/unit/test_foreign \
 	tests/unit/test_delivery \
 	tests/unit/test_mailbox \
 	tests/unit/test_view
@@ -39,6 +41,9 @@ tests_unit_test_store_name_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
 tests_unit_test_folder_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_folder_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_foreign_SOURCES = tests/unit/test_foreign.c
+tests_unit_test_foreign_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_foreign_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_delivery_SOURCES = tests/unit/test_delivery.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_delivery_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)

@@ -14,6 +14,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_bodystructure \
 	tests/fuzz/fuzz_decode \
 	tests/fuzz/fuzz_folder \
+	tests/fuzz/fuzz_foreign \
 	tests/fuzz/fuzz_header \
 	tests/fuzz/fuzz_imap_command \
 	tests/fuzz/fuzz_imap_set \
@@ -47,6 +48,9 @@ tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
+tests_fuzz_fuzz_foreign_SOURCES = tests/fuzz/fuzz_foreign.c
+tests_fuzz_fuzz_foreign_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_foreign_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_header_SOURCES = tests/fuzz/fuzz_header.c
 tests_fuzz_fuzz_header_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_header_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
