@@ -122,6 +122,7 @@ static void adopt_end(struct mailbox *m)
         m->adopted = NULL;
     }
     numbers_unlock(m);
+    takeover_done(m);
 }
 
 bool mailbox_adopt_step(struct mailbox *m, size_t most)

@@ -21,7 +21,9 @@ store_libstore_a_SOURCES = \
 	store/rename.c \
 	store/scan.c \
 	store/smallfiles.c \
+	store/takeover.c \
 	store/text.c store/text.h \
+	store/uidl.c \
 	store/view.c store/view.h
 
 if HAVE_CMOCKA

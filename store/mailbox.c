@@ -261,6 +261,8 @@ static void mailbox_free(struct mailbox *m)
     messages_free(m);
     keywords_free(m);
     buf_free(&m->adopt_text);
+    foreign_free(&m->foreign);
+    uidl_free(m);
     buf_free(&m->raw);
     buf_free(&m->crlf);
     free(m->adopted);
@@ -294,6 +296,7 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
     m->dir = m->cur = m->fresh = m->state = m->index = -1;
     m->keyword_rest = BUF_INIT((size_t)1 << 20);
     m->adopt_text = m->raw = m->crlf = BUF_INIT(BUF_OWN);
+    m->foreign = FOREIGN_INIT;
     if (folder_to_disk(name, &disk, e) < 0 || account_open_mailbox_dirs(a, name, &m->dir, &m->state, e) < 0)
         goto fail;
     set_string(&m->name, name);
@@ -351,7 +354,7 @@ int mailbox_load(struct mailbox *m, struct err *e)
     modseq = unchanged ? m->modseq : numbers_modseq(m);
     m->changes_from = m->expunged_from = modseq;
     m->modseq = modseq;
-    if (keywords_load(m, e) < 0)
+    if (keywords_load(m, e) < 0 || uidl_load(m, e) < 0 || takeover_fetch_new(m, e) < 0)
         goto fail;
     for (int look = 0; look < 3; look++) {
         if (scan_cur(m, e) < 0)
@@ -363,6 +366,7 @@ int mailbox_load(struct mailbox *m, struct err *e)
     if (scan_fresh(m, e) < 0)
         goto fail;
     m->known = true;
+    takeover_finish(m);
     m->loading = false;
     return 0;
 fail:
@@ -528,7 +532,8 @@ static int status_folder(
             continue;
         if (!name.has_size && fs_stat(dir, d->d_name, &st) == 0)
             name.size_crlf = (uint64_t)st.st_size;
-        if (is_new || (name.uid == 0 && adopt_find(m, name.unique) == 0))
+        if (is_new ||
+            (name.uid == 0 && adopt_find(m, name.unique) == 0 && takeover_find(m, name.unique) == 0))
             (*without_uid)++;
         status_add(out, name.flags, is_new, name.size_crlf);
     }
@@ -543,7 +548,8 @@ static int status_of_names(struct mailbox *m, struct mailbox_status *out, struct
     bool unchanged =
         m->cur_stamp && m->cur_stamp == folder_stamp(m->cur) && m->fresh_stamp == folder_stamp(m->fresh);
 
-    if (adopt_load(m, e) < 0 || status_folder(m, m->cur, false, &without_uid, out, e) < 0 ||
+    if (adopt_load(m, e) < 0 || takeover_look(m, e) < 0 ||
+        status_folder(m, m->cur, false, &without_uid, out, e) < 0 ||
         status_folder(m, m->fresh, true, &without_uid, out, e) < 0)
         return -1;
     uidnext += without_uid;

@@ -43,6 +43,9 @@ uint32_t mailbox_uidnext(const struct mailbox *m);
 uint64_t mailbox_highestmodseq(const struct mailbox *m);
 /* 32 hexadecimal digits, stable over renames (RFC 8474 MAILBOXID). */
 const char *mailbox_id(const struct mailbox *m);
+/* The POP3 id a message brought from another server, at most 70 octets; empty: pop3d makes one of UID and
+ * UIDVALIDITY. Lives as long as the mailbox is open. */
+struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid);
 size_t mailbox_count(const struct mailbox *m);
 /* i < count, ascending UID */
 const struct message *mailbox_at(const struct mailbox *m, size_t i);

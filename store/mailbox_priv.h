@@ -5,6 +5,7 @@
  * header scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
+ *     takeover.c lists of other servers                     uidl.c     POP3 ids that came from them
  *
  * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
  * more.
@@ -14,6 +15,7 @@
 
 #include "common/fs.h"
 #include "store/account_priv.h"
+#include "store/foreign.h"
 #include "store/index.h"
 #include "store/mailbox.h"
 #include "store/meta.h"
@@ -30,6 +32,11 @@ struct change {
 struct adopted {
     struct slice unique;
     uint32_t uid;
+};
+
+struct uidl {
+    uint32_t uid;
+    struct slice id;
 };
 
 struct mailbox {
@@ -77,6 +84,12 @@ struct mailbox {
     size_t nadopted;
     struct buf adopt_text;
     int64_t adopt_stamp;
+
+    struct foreign foreign; /* the list of another server, while it is of use */
+    uint64_t foreign_stamp; /* its stamp, served or not */
+    struct uidl *uidls;     /* by UID */
+    size_t nuidls;
+    struct buf uidl_text;
 
     bool needs_sync;
     struct buf raw, crlf;
@@ -155,6 +168,27 @@ int adopt_load(struct mailbox *m, struct err *e);
 uint32_t adopt_find(const struct mailbox *m, struct slice unique);
 /* The name a message is to have with these flags; false when it does not fit. */
 bool message_name(const struct mailbox *m, const struct message *msg, uint32_t flags, struct buf *out);
+
+/* takeover.c */
+/* First contact, with the lock held: UIDVALIDITY and UIDNEXT of another server's list, or a new UIDVALIDITY,
+ * durable in m->meta. known: there is a postamt-mailbox, but no UID was ever given out. */
+int takeover_numbers(struct mailbox *m, bool known, struct err *e);
+/* Reads the list if it is of use; m->uidnext is above its UIDs afterwards. */
+int takeover_look(struct mailbox *m, struct err *e);
+/* UID of a unique part, or 0. */
+uint32_t takeover_find(const struct mailbox *m, struct slice unique);
+/* Before the first scan: what the list names in new/ goes to cur/, where it is met with its UID. */
+int takeover_fetch_new(struct mailbox *m, struct err *e);
+/* After it: keywords and POP3 ids. Failures are logged, the next open tries again. */
+void takeover_finish(struct mailbox *m);
+/* Every name has its U=: the list has served. */
+void takeover_done(struct mailbox *m);
+
+/* uidl.c */
+int uidl_load(struct mailbox *m, struct err *e);
+void uidl_free(struct mailbox *m);
+/* The ids that m->foreign has for messages of m into postamt-uidl, durably. */
+int uidl_take(struct mailbox *m, struct err *e);
 
 /* append.c */
 /* Takes the lock; n UIDs from *first on for names that come into cur/. numbers_unlock follows. */

@@ -187,7 +187,6 @@ static int open_index(struct mailbox *m, struct err *e)
 int numbers_open(struct mailbox *m, struct err *e)
 {
     struct index_header h = {0};
-    uint32_t uidvalidity;
     int rc = meta_load(m->dir, &m->meta, e);
 
     if (rc < 0)
@@ -196,13 +195,9 @@ int numbers_open(struct mailbox *m, struct err *e)
         return err_errno(e, "lock of the mailbox");
     m->locked = 1;
     rc = meta_load(m->dir, &m->meta, e); /* two processes may meet a foreign folder at once */
-    if (rc == 0) {
-        rc = account_new_uidvalidity(m->account, &uidvalidity, e);
-        if (rc == 0) {
-            meta_init(&m->meta, uidvalidity);
-            rc = meta_store(m->state, m->dir, &m->meta, e);
-        }
-    }
+    /* a folder of another server's, or one that was made before that server's mail came into it */
+    if (rc == 0 || (rc > 0 && m->meta.uidnext == 1))
+        rc = takeover_numbers(m, rc > 0, e);
     if (rc >= 0)
         rc = open_index(m, e);
     if (rc >= 0)
@@ -212,6 +207,7 @@ int numbers_open(struct mailbox *m, struct err *e)
         m->modseq = m->modseq_reserved = h.modseq;
         m->cur_stamp = h.cur_stamp;
         m->fresh_stamp = h.new_stamp;
+        rc = takeover_look(m, e);
     }
     numbers_unlock(m);
     return rc < 0 ? -1 : 0;

@@ -14,6 +14,7 @@
 struct entry {
     uint32_t uid; /* 0: has none */
     uint32_t flags;
+    bool named; /* the UID stands in the name */
     size_t at;
 };
 
@@ -70,6 +71,7 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
     struct dirent *d;
     struct name name;
     size_t odd = 0;
+    bool looked = false;
     int rc = 0;
 
     if (!list)
@@ -87,9 +89,19 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
         *at = (struct entry){.uid = name.uid, .flags = name.flags, .at = s->text.n};
         if (at->uid == 0 && m->nadopted)
             at->uid = adopt_find(m, name.unique);
+        if (at->uid == 0 && !looked) {
+            looked = true;
+            if (takeover_look(m, e) < 0) {
+                rc = -1;
+                break;
+            }
+        }
+        if (at->uid == 0)
+            at->uid = takeover_find(m, name.unique);
+        at->named = name.uid != 0;
         buf_add(&s->text, slice_of(d->d_name, strlen(d->d_name) + 1));
     }
-    if (errno)
+    if (rc == 0 && errno)
         rc = err_errno(e, "cur");
     closedir(list);
     return rc;
@@ -226,8 +238,12 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
             best = i;
             break;
         }
-        if (strcmp(file, text + entries[best].at) < 0)
+        if (entries[i].named != entries[best].named) {
+            if (entries[i].named)
+                best = i; /* what a list says counts less */
+        } else if (strcmp(file, text + entries[best].at) < 0) {
             best = i;
+        }
     }
     if (msg)
         take_name(c->m, msg, text + entries[best].at, entries[best].flags);
