@@ -25,7 +25,7 @@ static enum err_code add_flag(struct cli *c, json_t *request, enum flag f, const
     return ERR_OK;
 }
 
-enum err_code account_add(struct cli *c)
+enum err_code cmd_account_add(struct cli *c)
 {
     json_t *request = request_for(c);
     enum err_code code = add_flag(c, request, FLAG_NAME, "name");
@@ -38,7 +38,7 @@ enum err_code account_add(struct cli *c)
     return code;
 }
 
-enum err_code account_list(struct cli *c)
+enum err_code cmd_account_list(struct cli *c)
 {
     static const struct column columns[] = {{"ADDRESS", "address", CELL_TEXT}, {"NAME", "name", CELL_TEXT},
         {"USED/QUOTA", "used", CELL_USED}, {"STATE", "state", CELL_STATE}};
@@ -66,12 +66,12 @@ static void show(void *ctx, struct slice json)
     json_decref(item);
 }
 
-enum err_code account_show(struct cli *c)
+enum err_code cmd_account_show(struct cli *c)
 {
     return link_directory(c, request_for(c), show, c);
 }
 
-enum err_code account_remove(struct cli *c)
+enum err_code cmd_account_remove(struct cli *c)
 {
     char *question = mem_printf("Remove account %s? Its mail stays on disk.", c->args.object[0]);
     enum err_code code = ask_consent(c, question);
@@ -80,12 +80,12 @@ enum err_code account_remove(struct cli *c)
     return code == ERR_OK ? link_change(c, request_for(c), c->args.object[0], "removed", NULL) : code;
 }
 
-enum err_code account_suspend(struct cli *c)
+enum err_code cmd_account_suspend(struct cli *c)
 {
     return link_change(c, request_for(c), c->args.object[0], "suspended", NULL);
 }
 
-enum err_code account_resume(struct cli *c)
+enum err_code cmd_account_resume(struct cli *c)
 {
     return link_change(c, request_for(c), c->args.object[0], "active again", NULL);
 }

@@ -25,12 +25,12 @@ enum err_code cli_settings(struct cli *c);
 /* "--flag" was given; its value ("" of a switch), or NULL. */
 const char *cli_flag(const struct cli *c, enum flag f);
 
-enum err_code account_add(struct cli *c);
-enum err_code account_list(struct cli *c);
-enum err_code account_show(struct cli *c);
-enum err_code account_remove(struct cli *c);
-enum err_code account_suspend(struct cli *c);
-enum err_code account_resume(struct cli *c);
+enum err_code cmd_account_add(struct cli *c);
+enum err_code cmd_account_list(struct cli *c);
+enum err_code cmd_account_show(struct cli *c);
+enum err_code cmd_account_remove(struct cli *c);
+enum err_code cmd_account_suspend(struct cli *c);
+enum err_code cmd_account_resume(struct cli *c);
 enum err_code alias_add(struct cli *c);
 enum err_code alias_list(struct cli *c);
 enum err_code alias_remove(struct cli *c);

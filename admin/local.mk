@@ -1,6 +1,6 @@
 # admin/: floor 4, the postamt command; one file per noun
 noinst_LIBRARIES += admin/libadmin.a
-LIBS_ADMIN = admin/libadmin.a $(LIBS_AUTH)
+LIBS_ADMIN = admin/libadmin.a store/libstore.a $(LIBS_AUTH)
 admin_libadmin_a_SOURCES = \
 	admin/account.c admin/alias.c admin/config.c admin/domain.c admin/password.c admin/status.c \
 	admin/args.c admin/args.h \
@@ -8,6 +8,7 @@ admin_libadmin_a_SOURCES = \
 	admin/cli.c admin/cli.h \
 	admin/fault.c admin/fault.h \
 	admin/link.c admin/link.h \
+	admin/mailbox_common.c admin/mailbox_common.h \
 	admin/output.c admin/output.h \
 	admin/secret.h \
 	admin/verbs.c admin/verbs.h

@@ -17,6 +17,8 @@ struct admin_hooks {
     /* An account was suspended, removed or got a new password: its sessions end, caches forget it. May be
      * NULL. */
     void (*account_changed)(void *ctx, struct slice address);
+    /* What an account has used was changed by the command. May be NULL. */
+    void (*usage_changed)(void *ctx, struct slice address);
     void *ctx;
     const char *hash_scheme; /* for new passwords */
 };

@@ -227,6 +227,27 @@ enum err_code admin_account_resume(struct admin_call *c)
     return changed(c, resume, "account resumed");
 }
 
+static int64_t difference(const struct admin_call *c, const char *added, const char *removed)
+{
+    return (int64_t)admin_size(c, added) - (int64_t)admin_size(c, removed);
+}
+
+/* Not a verb of a person's: the command tells what it brought into the mail or took from it. */
+enum err_code admin_account_usage(struct admin_call *c)
+{
+    struct directory_account a;
+    enum err_code code = get(c, &a);
+
+    if (code != ERR_OK || c->dry_run)
+        return code;
+    if (directory_usage_add(c->directory, slice_str(a.address),
+            difference(c, "octets_added", "octets_removed"),
+            difference(c, "messages_added", "messages_removed")) &&
+        c->hooks && c->hooks->usage_changed)
+        c->hooks->usage_changed(c->hooks->ctx, slice_str(a.address));
+    return ERR_OK;
+}
+
 enum err_code admin_password_set(struct admin_call *c)
 {
     return changed(c, make_secrets, "password set");

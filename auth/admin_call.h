@@ -38,6 +38,7 @@ enum err_code admin_account_add(struct admin_call *c);
 enum err_code admin_account_list(struct admin_call *c);
 enum err_code admin_account_show(struct admin_call *c);
 enum err_code admin_account_remove(struct admin_call *c);
+enum err_code admin_account_usage(struct admin_call *c);
 enum err_code admin_account_suspend(struct admin_call *c);
 enum err_code admin_account_resume(struct admin_call *c);
 enum err_code admin_password_set(struct admin_call *c);

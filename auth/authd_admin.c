@@ -34,13 +34,20 @@ static void account_changed(void *ctx, struct slice address)
     }
 }
 
+static void usage_changed(void *ctx, struct slice address)
+{
+    mail_send_quota(ctx, address);
+}
+
 /* A request hashes a password at most once: 15-30 ms in which no login is answered, a price only the admin
  * asks for. */
 static bool on_request(void *ctx, struct ipc *ch, struct ipc_in *in)
 {
     struct authd *a = ctx;
-    struct admin_hooks hooks = {
-        .account_changed = account_changed, .ctx = a, .hash_scheme = a->role->settings->auth_hash};
+    struct admin_hooks hooks = {.account_changed = account_changed,
+        .usage_changed = usage_changed,
+        .ctx = a,
+        .hash_scheme = a->role->settings->auth_hash};
     struct slice request = ipc_get(in);
     struct err e = {0};
     enum err_code code;
