@@ -54,6 +54,8 @@ void boxes_remove_rest(struct account *a, const char *entry);
 
 /* store/smallfiles.c: subscriptions and special uses, line by line as they are on disk. */
 int subscriptions_load(struct account *a, struct buf *text, struct err *e);
+/* The text without what stands before the first name. */
+struct slice subscriptions_lines(struct slice text);
 /* The next line that names a mailbox; false at the end. name is cleared before. */
 bool subscriptions_next(struct slice *rest, struct buf *name);
 /* Courier's list becomes ours, unless there is one: once, at the first login. */

@@ -214,7 +214,7 @@ static void assign_one(struct mailbox *m, struct fresh *f, uint32_t uid, bool na
 
     if (!name_parse(slice_str(f->file), m->meta.uidvalidity, &name))
         goto out;
-    msg.flags = name.flags;
+    msg.flags = keywords_flags(m, name.flags);
     msg.size = name.size;
     msg.size_crlf = name.size_crlf;
     msg.saved = save_date(f, &name);

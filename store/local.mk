@@ -11,7 +11,7 @@ store_libstore_a_SOURCES = \
 	store/copy.c \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
-	store/foreign.c store/foreign.h \
+	store/foreign.c store/foreign.h store/foreign_export.c store/foreign_export.h \
 	store/index.c store/index.h \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
@@ -33,6 +33,7 @@ STORE_TESTS = \
 	tests/unit/test_foreign \
 	tests/unit/test_delivery \
 	tests/unit/test_mailbox \
+	tests/unit/test_takeover \
 	tests/unit/test_view
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
@@ -52,6 +53,9 @@ tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_mailbox_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_takeover_SOURCES = tests/unit/test_takeover.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_takeover_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_takeover_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)

@@ -532,8 +532,8 @@ static int status_folder(
             continue;
         if (!name.has_size && fs_stat(dir, d->d_name, &st) == 0)
             name.size_crlf = (uint64_t)st.st_size;
-        if (is_new ||
-            (name.uid == 0 && adopt_find(m, name.unique) == 0 && takeover_find(m, name.unique) == 0))
+        if (takeover_find(m, name.unique) == 0 &&
+            (is_new || (name.uid == 0 && adopt_find(m, name.unique) == 0)))
             (*without_uid)++;
         status_add(out, name.flags, is_new, name.size_crlf);
     }

@@ -79,6 +79,7 @@ struct mailbox {
     struct buf keyword_rest; /* lines of the file that are none of ours */
     int64_t keyword_stamp;
     uint32_t keyword_generation;
+    uint32_t forwarded; /* the letter that another server used for $Forwarded, or 0 */
 
     struct adopted *adopted; /* sorted by unique part */
     size_t nadopted;
@@ -183,6 +184,7 @@ int takeover_fetch_new(struct mailbox *m, struct err *e);
 void takeover_finish(struct mailbox *m);
 /* Every name has its U=: the list has served. */
 void takeover_done(struct mailbox *m);
+void takeover_served(struct mailbox *m);
 
 /* uidl.c */
 int uidl_load(struct mailbox *m, struct err *e);
@@ -200,6 +202,8 @@ struct mailbox *incoming_mailbox(struct account *a, struct slice name, struct er
 /* Reads dovecot-keywords if it changed. */
 int keywords_load(struct mailbox *m, struct err *e);
 void keywords_free(struct mailbox *m);
+/* The flags of a name: a letter that stands for $Forwarded is P. */
+uint32_t keywords_flags(const struct mailbox *m, uint32_t flags);
 /* The flags of a message of `from` in the letters of `to`; a keyword that has no room there is left out. */
 uint32_t keywords_translate(struct mailbox *from, struct mailbox *to, uint32_t flags);
 

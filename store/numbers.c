@@ -35,8 +35,9 @@ static int raise_ceilings(struct mailbox *m, uint64_t uidnext, uint64_t modseq, 
         return -1;
     if (uidnext <= m->meta.uidnext && modseq < m->meta.modseq)
         return 0;
-    /* both at once: the file is written anyway */
-    if (uidnext + META_BLOCK > m->meta.uidnext)
+    /* both at once: the file is written anyway; but 1 says that no UID was ever given out (takeover_numbers)
+     */
+    if (uidnext > 1 && uidnext + META_BLOCK > m->meta.uidnext)
         m->meta.uidnext = uidnext + META_BLOCK < UID_END ? uidnext + META_BLOCK : UID_END;
     if (modseq + META_BLOCK > m->meta.modseq)
         m->meta.modseq = modseq + META_BLOCK;

@@ -86,7 +86,7 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
             s->entries = mem_realloc(s->entries, s->size, sizeof *s->entries);
         }
         at = &s->entries[s->n++];
-        *at = (struct entry){.uid = name.uid, .flags = name.flags, .at = s->text.n};
+        *at = (struct entry){.uid = name.uid, .flags = keywords_flags(m, name.flags), .at = s->text.n};
         if (at->uid == 0 && m->nadopted)
             at->uid = adopt_find(m, name.unique);
         if (at->uid == 0 && !looked) {
@@ -196,7 +196,7 @@ static void add_known(struct compare *c, const char *file, uint32_t uid)
     }
     msg = &c->added[c->nadded++];
     *msg = (struct message){.uid = uid,
-        .flags = name.flags,
+        .flags = keywords_flags(c->m, name.flags),
         .size = name.size,
         .size_crlf = name.size_crlf,
         .saved = name.saved,

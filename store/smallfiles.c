@@ -85,6 +85,13 @@ static void add_subscription(struct slice disk, struct buf *text)
     buf_add_char(text, '\n');
 }
 
+struct slice subscriptions_lines(struct slice text)
+{
+    struct slice header = SLICE(FOREIGN_SUBSCRIPTIONS_2);
+
+    return slice_starts(text, header) ? slice_from(text, header.n) : text;
+}
+
 bool subscriptions_next(struct slice *rest, struct buf *name)
 {
     struct slice line;
@@ -99,9 +106,11 @@ bool subscriptions_next(struct slice *rest, struct buf *name)
 static bool without_line(struct slice text, struct slice name, struct buf *out)
 {
     struct buf at = BUF_INIT(FOLDER_NAME_MAX + 1);
-    struct slice line;
+    struct slice rest = subscriptions_lines(text), line;
     bool had = false;
 
+    buf_add(out, slice_sub(text, 0, text.n - rest.n));
+    text = rest;
     while (slice_cut(&text, '\n', &line)) {
         if (subscription_name(line, &at) && slice_eq(buf_slice(&at), name)) {
             had = true;

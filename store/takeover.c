@@ -224,6 +224,14 @@ void takeover_done(struct mailbox *m)
         said(m, "end of a take-over", &e);
 }
 
+/* The list is our own now (export): its names are those of the folder. */
+void takeover_served(struct mailbox *m)
+{
+    foreign_free(&m->foreign);
+    m->foreign_stamp = foreign_stamp(m->dir);
+    takeover_done(m);
+}
+
 void takeover_finish(struct mailbox *m)
 {
     struct err e = {0};
