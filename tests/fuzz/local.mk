@@ -20,6 +20,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_imap_set \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_log \
+	tests/fuzz/fuzz_mbox \
 	tests/fuzz/fuzz_mime \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_parent \
@@ -66,6 +67,9 @@ tests_fuzz_fuzz_ipc_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
 tests_fuzz_fuzz_log_SOURCES = tests/fuzz/fuzz_log.c
 tests_fuzz_fuzz_log_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_log_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
+tests_fuzz_fuzz_mbox_SOURCES = tests/fuzz/fuzz_mbox.c
+tests_fuzz_fuzz_mbox_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mbox_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_mime_SOURCES = tests/fuzz/fuzz_mime.c
 tests_fuzz_fuzz_mime_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_mime_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
