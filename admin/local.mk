@@ -9,7 +9,11 @@ admin_libadmin_a_SOURCES = \
 	admin/fault.c admin/fault.h \
 	admin/link.c admin/link.h \
 	admin/mailbox_common.c admin/mailbox_common.h \
+	admin/mailbox_boxes.c admin/mailbox_check.c admin/mailbox_export.c admin/mailbox_files.h \
+	admin/mailbox_import.c \
 	admin/output.c admin/output.h \
+	admin/progress.c admin/progress.h \
+	admin/rights.c admin/rights.h \
 	admin/secret.h \
 	admin/verbs.c admin/verbs.h
 
@@ -18,7 +22,7 @@ postamt_SOURCES = admin/main.c
 postamt_LDADD = $(LIBS_ADMIN)
 
 dist_man_MANS += man/postamt.1 man/postamt-account.1 man/postamt-alias.1 man/postamt-config.1 man/postamt-domain.1 \
-	man/postamt-password.1 man/postamt-status.1
+	man/postamt-mailbox.1 man/postamt-password.1 man/postamt-status.1
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_cli_args

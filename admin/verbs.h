@@ -29,6 +29,7 @@ enum flag {
     FLAG_HASH,
     FLAG_MAY_SEND,
     FLAG_NO_DELIVERY,
+    FLAG_FORMAT,
     FLAG_COUNT
 };
 #define FLAG_BIT(f) (1u << (f))

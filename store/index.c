@@ -88,6 +88,13 @@ int index_write(int fd, const struct index_header *in, bool sync)
     return sync ? fs_sync_data(fd) : 0;
 }
 
+int index_forget(int fd)
+{
+    static const char zero[INDEX_HEADER_SIZE];
+
+    return fs_pwrite_all(fd, zero, sizeof zero, 0);
+}
+
 void index_spoil(int state_dir, int fd)
 {
     static const char zero[INDEX_HEADER_SIZE];

@@ -29,6 +29,9 @@ int index_open(int state_dir);
 bool index_read(int fd, struct index_header *out);
 /* 0, or -1 with errno: the file is not to be relied on then, see index_spoil. */
 int index_write(int fd, const struct index_header *h, bool sync);
+/* With the lock held: the file counts for nothing, for whoever has it open too; the next to write it begins
+ * anew. */
+int index_forget(int fd);
 /* Makes the file count for nothing (a write failed). */
 void index_spoil(int state_dir, int fd);
 

@@ -12,6 +12,7 @@ store_libstore_a_SOURCES = \
 	store/delivery.c store/delivery.h \
 	store/folder.c store/folder.h \
 	store/foreign.c store/foreign.h store/foreign_export.c store/foreign_export.h \
+	store/import.c store/import.h \
 	store/index.c store/index.h \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
@@ -24,6 +25,7 @@ store_libstore_a_SOURCES = \
 	store/takeover.c \
 	store/text.c store/text.h \
 	store/uidl.c \
+	store/verify.c store/verify.h \
 	store/view.c store/view.h
 
 if HAVE_CMOCKA
