@@ -90,7 +90,9 @@
     X(WORKER_QUOTA, 0, "u quota octets (0: none), u used")                                                   \
     X(WORKER_USAGE, 0, "u octets added, u removed, u messages added, u removed")                             \
     X(WORKER_WATCH, 0, "s disk name of a mailbox, b on")                                                     \
-    X(WORKER_CHANGED, 0, "s disk name of a mailbox that changed on disk; empty list item: all, b new only")  \
+    X(WORKER_CHANGED, 0,                                                                                     \
+        "s disk name of a mailbox that changed on disk, b new/ only, s names that came to or left cur/, a "  \
+        "slash behind each, b there were no others since the last time")                                     \
     /* smtpd.parent <-> deliver; COUNT: authd too */                                                         \
     X(DELIVER, 1,                                                                                            \
         "s transaction, b replay, u seconds, u size, s trace fields (see smtpd/deliver.h), u n, n: s path, " \

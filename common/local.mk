@@ -13,6 +13,7 @@ common_libcommon_a_SOURCES = \
 	common/id.c common/id.h \
 	common/ipc.c common/ipc.h \
 	common/hmap.c common/hmap.h \
+	common/checksum.c common/checksum.h \
 	common/role.c common/role.h common/sandbox.c common/sandbox.h common/sandbox_calls.c common/sandbox_calls.h \
 	common/wiring.c common/wiring.h
 
@@ -81,4 +82,12 @@ TESTS += tests/unit/test_fs
 tests_unit_test_fs_SOURCES = tests/unit/test_fs.c
 tests_unit_test_fs_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_fs_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_checksum
+TESTS += tests/unit/test_checksum
+tests_unit_test_checksum_SOURCES = tests/unit/test_checksum.c
+tests_unit_test_checksum_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_checksum_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif

@@ -173,7 +173,7 @@ static enum imap_step run(struct imap_cmd *c)
     LOG(APPEND, s->ws->sid, F_SLICE("mailbox", args->mailbox), F_U64("uid", uid), F_U64("size", in->size));
     c->literal = NULL;
     drop(in);
-    imap_refresh_all(s->ws->worker, args->mailbox, false, s);
+    imap_refresh_all(s->ws->worker, args->mailbox, s);
     buf_printf(&c->code, "APPENDUID %u %u", validity, uid);
     return IMAP_DONE;
 }

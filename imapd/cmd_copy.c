@@ -84,7 +84,7 @@ static enum imap_step transfer(struct imap_cmd *c, bool move)
     if (!move && n)
         worker_usage(s->ws->worker, octets, 0, n, 0);
     if (n) {
-        imap_refresh_all(s->ws->worker, copy->to, false, s);
+        imap_refresh_all(s->ws->worker, copy->to, s);
         if (move) {
             /* RFC 6851 4.3: before the EXPUNGEs, so that the client can follow the messages */
             struct buf *out = imap_out(s);

@@ -220,9 +220,20 @@ static bool begin_message(struct imap_cmd *c, struct fetch *f)
     uint64_t size = msg ? msg->size_crlf : 0;
     struct err e = {.code = ERR_EXPUNGED};
     bool seen_changed = false;
+    int64_t received;
 
     if (!msg || ((f->items.simple & FETCH_SIZE) && size == 0 && mailbox_size(m, f->uid, &size, &e) < 0)) {
         skip_message(f, &e);
+        return false;
+    }
+    if ((f->items.simple & FETCH_INTERNALDATE) && msg->received == 0 &&
+        mailbox_received(m, f->uid, &received, &e) < 0) {
+        skip_message(f, &e);
+        return false;
+    }
+    msg = mailbox_by_uid(m, f->uid);
+    if (!msg) {
+        f->some_gone = true;
         return false;
     }
     if (f->items.needs_head || f->items.needs_text) {

@@ -36,7 +36,7 @@ static enum imap_step run(struct imap_cmd *c)
         buf_add_str(imap_out(s), "* OK [CLOSED] the mailbox that was selected has another name\r\n");
     }
     if (inbox) /* its messages moved (RFC 3501 6.3.5) */
-        imap_refresh_all(s->ws->worker, names[0], false, s);
+        imap_refresh_all(s->ws->worker, names[0], s);
     return IMAP_DONE;
 }
 

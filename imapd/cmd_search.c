@@ -68,6 +68,13 @@ static bool source_size(void *ctx, uint64_t *octets)
     return mailbox_size(s->m, s->uid, octets, &s->error) == 0;
 }
 
+static bool source_date(void *ctx, int64_t *seconds)
+{
+    struct source *s = ctx;
+
+    return mailbox_received(s->m, s->uid, seconds, &s->error) == 0;
+}
+
 static bool source_head(void *ctx, struct slice *text)
 {
     struct source *s = ctx;
@@ -145,6 +152,7 @@ static void look_at(struct imap_cmd *c, struct search *s, uint32_t seq, uint32_t
         .flags = msg->flags,
         .recent = view_is_recent(c->s->view, uid),
         .received = msg->received,
+        .date = source_date,
         .size = source_size,
         .head = source_head,
         .text = source_text,

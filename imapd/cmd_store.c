@@ -104,12 +104,20 @@ static enum imap_step run(struct imap_cmd *c)
 
     if (!store->begun && begin(c, store) == IMAP_DONE)
         return IMAP_DONE;
-    while (store->at < store->targets.n) {
-        size_t i = store->at++;
+    if (store->at < store->targets.n) {
+        bool more = false;
 
-        if (change(c, store, store->targets.seqs[i], store->targets.uids[i], &e) < 0)
-            break;
-        if (store->at < store->targets.n && imap_yield(c))
+        if (mailbox_begin(s->mailbox, &e) < 0)
+            return imap_reply_err(c, &e);
+        while (store->at < store->targets.n && !more) {
+            size_t i = store->at++;
+
+            if (change(c, store, store->targets.seqs[i], store->targets.uids[i], &e) < 0)
+                break;
+            more = store->at < store->targets.n && imap_yield(c);
+        }
+        mailbox_end(s->mailbox);
+        if (more)
             return IMAP_MORE;
     }
     if (store->changed) {

@@ -86,7 +86,8 @@ void search_bind(struct search_program *program, uint32_t last_seq, uint32_t las
 struct search_message {
     uint32_t seq, uid, flags;
     bool recent;
-    int64_t received; /* seconds since 1970 */
+    int64_t received; /* seconds since 1970; 0: ask date() */
+    bool (*date)(void *ctx, int64_t *seconds);
     bool (*size)(void *ctx, uint64_t *octets);
     bool (*head)(void *ctx, struct slice *text); /* the header section; more does not harm */
     bool (*text)(void *ctx, struct slice *text);

@@ -104,6 +104,7 @@ static enum search_result test(
     const struct search_key *key, const struct search_message *m, struct search_work *w)
 {
     uint64_t size;
+    int64_t received;
 
     switch (key->kind) {
     case SEARCH_EVERYTHING:
@@ -122,7 +123,10 @@ static enum search_result test(
     case SEARCH_BEFORE:
     case SEARCH_ON:
     case SEARCH_SINCE:
-        return of(compare(key->kind, day_of(m->received), key->day));
+        received = m->received;
+        if (received == 0 && m->date && !m->date(m->ctx, &received))
+            return SEARCH_UNREADABLE;
+        return of(compare(key->kind, day_of(received), key->day));
     case SEARCH_LARGER:
     case SEARCH_SMALLER:
         if (!m->size(m->ctx, &size))

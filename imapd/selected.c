@@ -110,24 +110,53 @@ void imap_announce(struct imap_session *s, struct mailbox *m)
     announce(s->ws->worker, s, m);
 }
 
-bool imap_refresh_all(struct worker *w, struct slice name, bool by_disk_name, const struct imap_session *but)
+/* One of the sessions that have a mailbox selected: they all share it. */
+static struct imap_session *find_session(struct worker *w, struct slice name, bool by_disk_name)
 {
     struct worker_session *ws = NULL;
-    struct err e = {0};
 
     while ((ws = worker_next_session(w, ws))) {
         struct imap_session *s = ws->state;
 
-        if (!s || !s->mailbox ||
-            !slice_eq(by_disk_name ? mailbox_disk_name(s->mailbox) : mailbox_name(s->mailbox), name))
-            continue;
-        /* once for all: they share the mailbox. That it is gone each learns with its next command */
-        if (mailbox_refresh(s->mailbox, true, &e) < 0 && e.code != ERR_NO_MAILBOX)
-            LOG(STORE_ERROR, ws->sid, F_STR("error", err_row(e.code)->name), F_STR("detail", e.detail));
-        announce(w, but, s->mailbox);
-        return true;
+        if (s && s->mailbox &&
+            slice_eq(by_disk_name ? mailbox_disk_name(s->mailbox) : mailbox_name(s->mailbox), name))
+            return s;
     }
-    return false;
+    return NULL;
+}
+
+/* After a look at the mailbox; that it is gone each session learns with its next command. */
+static void looked(
+    struct worker *w, struct imap_session *s, const struct imap_session *but, const struct err *e)
+{
+    if (e->code != ERR_OK && e->code != ERR_NO_MAILBOX)
+        LOG(STORE_ERROR, s->ws->sid, F_STR("error", err_row(e->code)->name), F_STR("detail", e->detail));
+    announce(w, but, s->mailbox);
+}
+
+void imap_refresh_all(struct worker *w, struct slice name, const struct imap_session *but)
+{
+    struct imap_session *s = find_session(w, name, false);
+    struct err e = {0};
+
+    if (!s)
+        return;
+    mailbox_refresh(s->mailbox, true, &e);
+    looked(w, s, but, &e);
+}
+
+void imap_tell_all(struct worker *w, struct slice disk_name, const struct worker_news *news)
+{
+    struct imap_session *s = find_session(w, disk_name, true);
+    struct err e = {0};
+
+    if (!s)
+        return;
+    if (news->new_only)
+        mailbox_refresh(s->mailbox, true, &e);
+    else
+        mailbox_told(s->mailbox, news->names, news->complete, &e);
+    looked(w, s, NULL, &e);
 }
 
 int imap_select(struct imap_session *s, struct slice name, bool read_only, struct err *e)

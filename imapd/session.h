@@ -80,11 +80,11 @@ bool imap_session_is_idling(const struct imap_session *s);
 void imap_want_turn(struct imap_session *s);
 /* Flags were changed: they are synced within a second. */
 void imap_flags_changed(struct imap_session *s);
-/*
- * Looks at the mailbox of that name (by_disk_name: of that folder) if any session of the user has it
- * selected, and tells the idling ones but `but`. False: nobody has it.
- */
-bool imap_refresh_all(struct worker *w, struct slice name, bool by_disk_name, const struct imap_session *but);
+/* Looks at the mailbox of that name if any session of the user has it selected; tells the idling ones but
+ * `but`. */
+void imap_refresh_all(struct worker *w, struct slice name, const struct imap_session *but);
+/* The same with what the watch saw of that folder. */
+void imap_tell_all(struct worker *w, struct slice disk_name, const struct worker_news *news);
 
 /* "IMAP4rev1 .." for a session of the worker (commands.c). */
 void imap_capabilities(struct buf *out);

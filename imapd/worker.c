@@ -162,10 +162,9 @@ static void opened(struct worker_session *ws, struct slice tag)
     arm_idle(imap_worker_of(ws->worker));
 }
 
-static void changed(struct worker *w, struct slice disk_name, bool all)
+static void changed(struct worker *w, struct slice disk_name, const struct worker_news *news)
 {
-    (void)all; /* the store looks at both folders, it costs two fstatat */
-    imap_refresh_all(w, disk_name, true, NULL);
+    imap_tell_all(w, disk_name, news);
 }
 
 static void kill_session(struct worker_session *ws, enum err_code code)

@@ -38,9 +38,9 @@ static void on_opened(struct worker_session *ws, struct slice tag)
 }
 
 /* The numbers of a session are those of its login (RFC 1939 8); a login looks for itself. */
-static void on_changed(struct worker *w, struct slice disk_name, bool all)
+static void on_changed(struct worker *w, struct slice disk_name, const struct worker_news *news)
 {
-    (void)w, (void)disk_name, (void)all;
+    (void)w, (void)disk_name, (void)news;
 }
 
 static void on_kill(struct worker_session *ws, enum err_code code)

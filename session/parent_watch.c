@@ -15,6 +15,7 @@
 /* Changes of cur/ are mostly our own worker's renames, a burst of them one change: wait a moment. Mail in
  * new/ is told at once. */
 #define CUR_DELAY_MS 20
+#define NAMES_MAX 16384 /* octets of names that are told; beyond that the worker looks itself */
 
 struct watch_entry {
     struct watch_entry *next;
@@ -22,6 +23,7 @@ struct watch_entry {
     char *disk_name;
     int wd_new, wd_cur; /* -1: no watch, it is polled */
     bool new_changed, cur_changed;
+    struct buf names;                             /* of cur/, since the worker was told last */
     struct watch_entry *next_dirty, **dirty_here; /* of those with a change not told yet; NULL: none */
 };
 
@@ -55,11 +57,14 @@ static void send_changed(struct watch_entry *e, bool new_only)
     ipc_begin(&out, IPC_WORKER_CHANGED);
     ipc_put_str(&out, e->disk_name);
     ipc_put_u64(&out, new_only);
+    ipc_put(&out, new_only || e->names.full ? SLICE("") : buf_slice(&e->names));
+    ipc_put_u64(&out, e->wd_cur >= 0 && (new_only || !e->names.full));
     ipc_send(e->worker->ch, &out);
     e->new_changed = false;
     if (new_only && e->cur_changed)
         return; /* told when its moment has passed */
     e->cur_changed = false;
+    buf_free(&e->names);
     set_clean(e);
 }
 
@@ -79,8 +84,10 @@ static bool worker_poll(void *ctx, struct slice key, void *value)
 
     (void)key;
     for (struct watch_entry *e = w->watches; e; e = e->next)
-        if (*all || e->wd_new < 0 || e->wd_cur < 0)
+        if (*all || e->wd_new < 0 || e->wd_cur < 0) {
+            e->names.full = true; /* not all of them are known */
             send_changed(e, false);
+        }
     return true;
 }
 
@@ -120,6 +127,10 @@ static void on_event(struct parent *p, const struct inotify_event *ev)
         e->new_changed = true;
     else
         e->cur_changed = true;
+    if (ev->wd == e->wd_cur && ev->len) {
+        buf_add_str(&e->names, ev->name);
+        buf_add_char(&e->names, '/');
+    }
     set_dirty(e);
 }
 
@@ -191,6 +202,7 @@ static void entry_free(struct watch_entry *e)
     drop_wd(e->worker->p, e->wd_new);
     drop_wd(e->worker->p, e->wd_cur);
     free(e->disk_name);
+    buf_free(&e->names);
     free(e);
 }
 
@@ -216,8 +228,10 @@ void watch_set(struct parent_worker *w, struct slice disk_name, bool on)
         free(e);
         return;
     }
+    e->names = BUF_INIT(NAMES_MAX);
     e->wd_new = add(w->p, e, "new");
     e->wd_cur = add(w->p, e, "cur");
+    send_changed(e, false); /* from now on nothing happens unseen */
     e->next = w->watches;
     w->watches = e;
 }

@@ -191,10 +191,10 @@ static bool on_parent(void *ctx, struct ipc *ch, struct ipc_in *in)
 {
     struct worker *w = ctx;
     struct session *s;
+    struct worker_news news;
     struct slice name;
     enum err_code code;
     uint64_t id, used;
-    bool new_only;
 
     (void)ch;
     switch (in->type) {
@@ -217,10 +217,12 @@ static bool on_parent(void *ctx, struct ipc *ch, struct ipc_in *in)
         return true;
     case IPC_WORKER_CHANGED:
         name = ipc_get(in);
-        new_only = ipc_get_bool(in);
+        news.new_only = ipc_get_bool(in);
+        news.names = ipc_get(in);
+        news.complete = ipc_get_bool(in);
         if (!ipc_end(in))
             return false;
-        w->ops->changed(w, name, !new_only);
+        w->ops->changed(w, name, &news);
         return true;
     default:
         return false;

@@ -25,12 +25,19 @@ struct worker_session {
     void *state; /* the protocol's */
 };
 
+/* What the watch saw of a mailbox. */
+struct worker_news {
+    bool new_only;
+    struct slice names; /* that came to or left cur/, a slash behind each */
+    bool complete;      /* it watches, and there were no others since the last time */
+};
+
 struct worker_ops {
     /* A session arrived; tag: what the front was given with the login (IMAP's tag). Input that was left over
      * is in the stream already. The protocol answers the login. */
     void (*opened)(struct worker_session *ws, struct slice tag);
     /* The folder changed on disk (disk name as mailbox_disk_name); all: everything may have. */
-    void (*changed)(struct worker *w, struct slice disk_name, bool all);
+    void (*changed)(struct worker *w, struct slice disk_name, const struct worker_news *news);
     /* End it: BYE / -ERR with the sentence of the code, then worker_session_end. */
     void (*kill)(struct worker_session *ws, enum err_code code);
     /* The worker ends, all sessions are over: free worker_state, close what it has open of the account. NULL:

@@ -198,6 +198,8 @@ void account_close(struct account *a)
 {
     if (!a)
         return;
+    if (a->release)
+        a->release(a);
     INVARIANT(!a->open);
     close(a->mail);
     close(a->maildir);

@@ -20,8 +20,11 @@ struct account {
     int maildir;          /* mail/<path>/Maildir */
     int state;            /* state/<path> */
     struct mailbox *open; /* list; store/mailbox.c keeps it */
+    unsigned locks;       /* mailboxes locked at the moment */
     /* Set by store/mailbox.c: open mailboxes follow what happens to their folder. to.n == 0: deleted. */
     void (*moved)(struct account *a, struct slice from, struct slice to);
+    /* Lets go of the mailboxes that are kept open though nobody has them open. */
+    void (*release)(struct account *a);
 };
 
 /* The boot id that store_init read: 16 octets, all zero when it is not known. */

@@ -157,17 +157,17 @@ int append_commit(struct append *ap, uint32_t flags, const struct slice *keyword
     if (incoming_begin(m, 1, &msg.uid, e) < 0)
         return -1;
     rc = bring_in(ap, &msg, &name, e);
-    numbers_unlock(m);
     if (rc == 0 && (m->needs_sync = true, mailbox_sync(m, e)) < 0) {
         /* what is not durable is not there */
         fs_unlink(m->cur, buf_str(&name));
         m->cur_stamp = 0;
         rc = -1;
     }
-    if (rc == 0 && m->loaded) {
+    if (rc == 0) {
         msg.file = slice_dup(buf_slice(&name));
-        message_changed(m, message_put(m, &msg));
+        journal_added(m, &msg);
     }
+    numbers_unlock(m);
     if (rc == 0) {
         *uid = msg.uid;
         *uidvalidity = m->meta.uidvalidity;

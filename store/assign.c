@@ -105,15 +105,11 @@ static int adopt_write(struct mailbox *m, const struct fresh *names, size_t n, u
     return rc;
 }
 
+/* With the lock held. */
 static void adopt_end(struct mailbox *m)
 {
-    bool others;
-
-    /* the renames are durable before the list goes; another process' list stays */
-    if (numbers_lock(m, &others, NULL) < 0)
-        return;
-    if (m->unnamed == 0 && !others && file_stamp(m->dir, ADOPT_FILE) == m->adopt_stamp &&
-        fs_sync_dir(m->cur) == 0) {
+    /* the renames are durable before the list goes; who knows the array from the index has not read it yet */
+    if (m->unnamed == 0 && adopt_load(m, NULL) == 0 && fs_sync_dir(m->cur) == 0) {
         fs_unlink(m->dir, ADOPT_FILE);
         m->nadopted = 0;
         m->adopt_stamp = 0;
@@ -121,15 +117,15 @@ static void adopt_end(struct mailbox *m)
         free(m->adopted);
         m->adopted = NULL;
     }
-    numbers_unlock(m);
     takeover_done(m);
 }
 
 bool mailbox_adopt_step(struct mailbox *m, size_t most)
 {
     struct buf to = BUF_INIT(NAME_LEN_MAX + 64);
+    bool others;
 
-    if (m->unnamed == 0 || m->gone)
+    if (m->unnamed == 0 || m->gone || numbers_lock(m, &others, NULL) < 0)
         return false;
     own_begin(m);
     for (size_t i = 0; i < m->n && most && m->unnamed; i++) {
@@ -147,14 +143,15 @@ bool mailbox_adopt_step(struct mailbox *m, size_t most)
                 continue;
             break;
         }
-        free(msg->file);
-        msg->file = slice_dup(buf_slice(&to));
+        message_set_name(m, msg, slice_dup(buf_slice(&to)));
         msg->unnamed = false;
         m->unnamed--;
+        journal_renamed(m, msg);
     }
     own_end(m);
     if (m->unnamed == 0)
         adopt_end(m);
+    numbers_unlock(m);
     buf_free(&to);
     return m->unnamed > 0 && m->cur_stamp != 0;
 }
@@ -239,7 +236,7 @@ static void assign_one(struct mailbox *m, struct fresh *f, uint32_t uid, bool na
     if (m->loading)
         message_put(m, &msg); /* nobody has seen another state of this mailbox */
     else
-        message_changed(m, message_put(m, &msg));
+        journal_added(m, &msg);
 out:
     buf_free(&to);
 }
@@ -252,9 +249,8 @@ int mailbox_renumber(struct mailbox *m, struct err *e)
     if (numbers_restart(m, e) < 0)
         return -1;
     mailbox_text_drop(m);
-    for (size_t i = 0; i < m->n; i++)
-        free(m->msgs[i].file);
-    m->n = m->unnamed = m->nadopted = m->nexpunged = m->nchanges = 0;
+    messages_free(m);
+    m->nadopted = m->nexpunged = m->nchanges = 0;
     m->adopt_stamp = -1;
     m->old_bound = 0;
     m->expunged_from = m->changes_from = numbers_modseq(m);

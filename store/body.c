@@ -44,7 +44,10 @@ static int open_message(struct mailbox *m, uint32_t uid, struct stat *st, struct
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_EXPUNGED, "UID %lu", (unsigned long)uid)
                                : err_errno(e, "message");
-    msg->received = (int64_t)st->st_mtim.tv_sec;
+    if (msg->received == 0) {
+        msg->received = (int64_t)st->st_mtim.tv_sec;
+        journal_facts(m, msg);
+    }
     return fd;
 }
 
@@ -95,10 +98,11 @@ int mailbox_text(struct mailbox *m, uint32_t uid, struct slice *text, struct err
             return -1;
         m->text_uid = uid;
         msg = message_find(m, uid);
-        if (msg) {
+        if (msg && (msg->size != m->raw.n || msg->size_crlf != m->text.n)) {
             /* what was read is right, whatever the name says */
             msg->size = m->raw.n;
             msg->size_crlf = m->text.n;
+            journal_facts(m, msg);
         }
     }
     *text = m->text;
@@ -129,14 +133,32 @@ static void name_sizes(struct mailbox *m, struct message *msg)
     if (message_name(m, msg, msg->flags, &to) && strcmp(buf_str(&to), msg->file) != 0) {
         own_begin(m);
         if (fs_rename(m->cur, msg->file, m->cur, buf_str(&to)) == 0) {
-            free(msg->file);
-            msg->file = slice_dup(buf_slice(&to));
+            message_set_name(m, msg, slice_dup(buf_slice(&to)));
             m->unnamed -= msg->unnamed;
             msg->unnamed = false;
+            journal_renamed(m, msg);
         }
         own_end(m);
     }
     buf_free(&to);
+}
+
+/* Nobody counts again. */
+static void keep_sizes(struct mailbox *m, uint32_t uid, uint64_t size, uint64_t size_crlf)
+{
+    struct message *msg;
+    bool others;
+
+    if (numbers_lock(m, &others, NULL) < 0)
+        return;
+    msg = message_find(m, uid);
+    if (msg) {
+        msg->size = size;
+        msg->size_crlf = size_crlf;
+        journal_facts(m, msg);
+        name_sizes(m, msg);
+    }
+    numbers_unlock(m);
 }
 
 int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *e)
@@ -175,12 +197,7 @@ int mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *octets, struct err *
     close(fd);
     free(chunk);
     *octets = size + bare;
-    msg = message_find(m, uid);
-    if (msg) {
-        msg->size = size;
-        msg->size_crlf = size + bare;
-        name_sizes(m, msg);
-    }
+    keep_sizes(m, uid, size, size + bare);
     return 0;
 }
 
@@ -204,5 +221,7 @@ int mailbox_received(struct mailbox *m, uint32_t uid, int64_t *seconds, struct e
         return 0;
     }
     *seconds = msg->received = (int64_t)st.st_mtim.tv_sec;
+    journal_facts(m, msg);
+    journal_ease(m);
     return 0;
 }

@@ -32,8 +32,7 @@ static int rename_flags(struct mailbox *m, struct message *msg, uint32_t flags)
     }
     if (fs_rename(m->cur, msg->file, m->cur, buf_str(&to)) < 0)
         goto out;
-    free(msg->file);
-    msg->file = slice_dup(buf_slice(&to));
+    message_set_name(m, msg, slice_dup(buf_slice(&to)));
     m->unnamed -= msg->unnamed;
     msg->unnamed = false;
     rc = 0;
@@ -42,7 +41,19 @@ out:
     return rc;
 }
 
-int mailbox_flag(
+int mailbox_begin(struct mailbox *m, struct err *e)
+{
+    bool others;
+
+    return numbers_lock(m, &others, e);
+}
+
+void mailbox_end(struct mailbox *m)
+{
+    numbers_unlock(m);
+}
+
+static int flag_locked(
     struct mailbox *m, uint32_t uid, enum flag_change how, uint32_t flags, bool *changed, struct err *e)
 {
     struct message *msg = message_find(m, uid);
@@ -60,7 +71,7 @@ int mailbox_flag(
         if (rename_flags(m, msg, after) == 0) {
             own_end(m);
             msg->flags = after;
-            message_changed(m, msg);
+            journal_changed(m, msg);
             *changed = true;
             return 0;
         }
@@ -71,6 +82,19 @@ int mailbox_flag(
             return -1;
     }
     return err_set(e, ERR_UNAVAILABLE, "UID %lu is renamed all the time", (unsigned long)uid);
+}
+
+int mailbox_flag(
+    struct mailbox *m, uint32_t uid, enum flag_change how, uint32_t flags, bool *changed, struct err *e)
+{
+    int rc = mailbox_begin(m, e);
+
+    *changed = false;
+    if (rc < 0)
+        return -1;
+    rc = flag_locked(m, uid, how, flags, changed, e);
+    mailbox_end(m);
+    return rc;
 }
 
 bool mailbox_needs_sync(const struct mailbox *m)
@@ -111,8 +135,7 @@ static int remove_one(struct mailbox *m, uint32_t uid, struct err *e)
         if (!msg)
             return done;
     }
-    free(msg->file);
-    msg->file = NULL;
+    message_free_name(m, msg);
     return done;
 }
 
@@ -121,6 +144,8 @@ int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *g
     int rc = 0;
 
     *gone = 0;
+    if (mailbox_begin(m, e) < 0)
+        return -1;
     own_begin(m);
     for (size_t i = 0; i < n && rc >= 0; i++) {
         rc = remove_one(m, uids[i], e);
@@ -128,6 +153,7 @@ int mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, size_t *g
     }
     own_end(m);
     messages_compact(m);
+    mailbox_end(m);
     /* one sync for all; what was removed before an error is gone all the same */
     if (*gone && mailbox_sync(m, rc < 0 ? NULL : e) < 0)
         return -1;

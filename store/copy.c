@@ -120,22 +120,14 @@ static int link_all(struct copy *c, const uint32_t *uids, size_t n, uint32_t *ne
         new_uids[i] = rc > 0 ? c->made[c->n - 1].uid : 0;
     }
     own_end(c->to);
-    numbers_unlock(c->to);
     if (rc < 0 || (c->n && mailbox_sync(c->to, e) < 0)) {
         undo(c);
-        return -1;
+        rc = -1;
     }
-    return 0;
-}
-
-static void take_over(struct copy *c)
-{
-    if (!c->to->loaded)
-        return;
-    for (size_t i = 0; i < c->n; i++) {
-        message_changed(c->to, message_put(c->to, &c->made[i]));
-        c->made[i].file = NULL;
-    }
+    for (size_t i = 0; i < c->n && rc >= 0; i++)
+        journal_added(c->to, &c->made[i]);
+    numbers_unlock(c->to);
+    return rc < 0 ? -1 : 0;
 }
 
 /* The keywords exist over there before anything is linked; full is full: that keyword stays behind. */
@@ -178,7 +170,6 @@ int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice
             new_uids[i] = 0;
         goto out;
     }
-    take_over(&c);
     *to_uidvalidity = c.to->meta.uidvalidity;
     for (size_t i = 0; i < n; i++)
         if (new_uids[i])

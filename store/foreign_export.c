@@ -41,8 +41,8 @@ static int rename_message(struct mailbox *m, struct message *msg, struct buf *to
     if (fs_rename(m->cur, msg->file, m->cur, buf_str(to)) < 0)
         return err_errno(e, "rename");
     own_end(m);
-    free(msg->file);
-    msg->file = slice_dup(buf_slice(to));
+    message_set_name(m, msg, slice_dup(buf_slice(to)));
+    journal_renamed(m, msg);
     return 0;
 }
 
@@ -130,12 +130,14 @@ int foreign_export(
     out->renamed = m->unnamed;
     while (mailbox_adopt_step(m, ADOPT_STEP))
         ;
-    rc = write_forwarded(m, &out->renamed, e);
-    if (rc == 0)
-        rc = mailbox_sync(m, e);
     /* nobody gives out a UID between the list and the number in its first line */
-    if (rc == 0 && (rc = numbers_lock(m, &others, e)) == 0) {
+    rc = numbers_lock(m, &others, e);
+    if (rc == 0) {
         rc = scan_cur(m, e);
+        if (rc == 0)
+            rc = write_forwarded(m, &out->renamed, e);
+        if (rc == 0)
+            rc = mailbox_sync(m, e);
         if (rc == 0)
             rc = write_list(m, e);
         numbers_unlock(m);

@@ -4,6 +4,7 @@ LIBS_STORE = store/libstore.a $(LIBS_MAIL) $(UNISTRING_LIBS)
 store_libstore_a_SOURCES = \
 	store/account.c store/account.h store/account_priv.h \
 	store/append.c \
+	store/array.c \
 	store/assign.c \
 	store/body.c \
 	store/boxes.c \
@@ -14,6 +15,7 @@ store_libstore_a_SOURCES = \
 	store/foreign.c store/foreign.h store/foreign_export.c store/foreign_export.h \
 	store/import.c store/import.h \
 	store/index.c store/index.h \
+	store/journal.c store/journal.h \
 	store/keywords.c \
 	store/mailbox.c store/mailbox.h store/mailbox_priv.h \
 	store/meta.c store/meta.h \
@@ -36,6 +38,7 @@ STORE_TESTS = \
 	tests/unit/test_delivery \
 	tests/unit/test_mailbox \
 	tests/unit/test_takeover \
+	tests/unit/test_index \
 	tests/unit/test_view
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
@@ -58,6 +61,9 @@ tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_takeover_SOURCES = tests/unit/test_takeover.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_takeover_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_takeover_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_index_SOURCES = tests/unit/test_index.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_view_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_view_LDADD = $(STORE_TEST_LIBS)

@@ -11,9 +11,10 @@
 #include "common/mem.h"
 #include "store/mailbox_priv.h"
 
-#define CHANGES_MAX 4096
-#define HISTORY_MAX 65536
-#define SCAN_SHARE 50 /* of the time at most one part in so many goes into scans that only make sure */
+#define SCAN_SHARE 50        /* of the time at most one part in so many goes into scans that only make sure */
+#define SCAN_NS 700          /* what a name costs in a scan, until one has been measured */
+#define KEPT_BOXES 16        /* mailboxes of an account that stay in memory after the last close, */
+#define KEPT_MESSAGES 150000 /* and their messages */
 
 int64_t stamp_of(const struct stat *st)
 {
@@ -35,149 +36,12 @@ int64_t file_stamp(int dir, const char *name)
     return fs_stat(dir, name, &st) < 0 ? 0 : (int64_t)((uint64_t)stamp_of(&st) ^ (uint64_t)st.st_ino << 40);
 }
 
-static int64_t clock_ns(clockid_t clock)
+int64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
 
     clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* --- the array --- */
-
-size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid)
-{
-    size_t low = 0, high = m->n;
-
-    /* mostly one asks for what is new */
-    if (m->n == 0 || m->msgs[m->n - 1].uid < uid)
-        return m->n;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (m->msgs[mid].uid < uid)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-struct message *message_find(struct mailbox *m, uint32_t uid)
-{
-    size_t i = mailbox_lower_bound(m, uid);
-
-    return i < m->n && m->msgs[i].uid == uid ? &m->msgs[i] : NULL;
-}
-
-const struct message *mailbox_by_uid(const struct mailbox *m, uint32_t uid)
-{
-    size_t i = mailbox_lower_bound(m, uid);
-
-    return i < m->n && m->msgs[i].uid == uid ? &m->msgs[i] : NULL;
-}
-
-/* Half of a full log goes at once, so that an entry costs little. */
-static void log_change(struct mailbox *m, uint32_t uid, uint64_t modseq)
-{
-    if (m->nchanges == CHANGES_MAX) {
-        size_t half = CHANGES_MAX / 2;
-
-        m->changes_from = m->changes[half - 1].modseq;
-        memmove(m->changes, m->changes + half, half * sizeof *m->changes);
-        m->nchanges = half;
-    }
-    if (m->nchanges == m->changes_size) {
-        m->changes_size = m->changes_size ? m->changes_size * 2 : 64;
-        m->changes = mem_realloc(m->changes, m->changes_size, sizeof *m->changes);
-    }
-    m->changes[m->nchanges++] = (struct change){modseq, uid};
-}
-
-void message_changed(struct mailbox *m, struct message *msg)
-{
-    msg->modseq = numbers_modseq(m);
-    log_change(m, msg->uid, msg->modseq);
-}
-
-struct message *message_put(struct mailbox *m, const struct message *msg)
-{
-    struct message *old = message_find(m, msg->uid);
-
-    if (old) {
-        free(old->file);
-        *old = *msg;
-    } else {
-        if (m->n == m->size) {
-            m->size = m->size ? m->size * 2 : 64;
-            m->msgs = mem_realloc(m->msgs, m->size, sizeof *m->msgs);
-        }
-        old = &m->msgs[m->n++];
-        *old = *msg;
-    }
-    return old;
-}
-
-static int compare_uid(const void *a, const void *b)
-{
-    uint32_t x = ((const struct message *)a)->uid, y = ((const struct message *)b)->uid;
-
-    return x < y ? -1 : x > y;
-}
-
-void messages_sort(struct mailbox *m)
-{
-    for (size_t i = 1; i < m->n; i++)
-        if (m->msgs[i - 1].uid > m->msgs[i].uid) {
-            qsort(m->msgs, m->n, sizeof *m->msgs, compare_uid);
-            return;
-        }
-}
-
-static void remember_expunged(struct mailbox *m, uint32_t uid)
-{
-    if (m->nexpunged == HISTORY_MAX) {
-        size_t half = HISTORY_MAX / 2;
-
-        /* what is forgotten must never be taken for unknown */
-        for (size_t i = 0; i < half; i++)
-            if (m->expunged[i].uid >= m->old_bound)
-                m->old_bound = (uint64_t)m->expunged[i].uid + 1;
-        m->expunged_from = m->expunged[half - 1].modseq;
-        memmove(m->expunged, m->expunged + half, half * sizeof *m->expunged);
-        m->nexpunged = half;
-    }
-    if (m->nexpunged == m->expunged_size) {
-        m->expunged_size = m->expunged_size ? m->expunged_size * 2 : 64;
-        m->expunged = mem_realloc(m->expunged, m->expunged_size, sizeof *m->expunged);
-    }
-    m->expunged[m->nexpunged++] = (struct mailbox_expunged){uid, numbers_modseq(m)};
-}
-
-void messages_compact(struct mailbox *m)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < m->n; i++) {
-        if (m->msgs[i].file) {
-            if (kept != i)
-                m->msgs[kept] = m->msgs[i];
-            kept++;
-            continue;
-        }
-        m->unnamed -= m->msgs[i].unnamed;
-        remember_expunged(m, m->msgs[i].uid);
-        if (m->text_uid == m->msgs[i].uid)
-            mailbox_text_drop(m);
-    }
-    m->n = kept;
-}
-
-static void messages_free(struct mailbox *m)
-{
-    for (size_t i = 0; i < m->n; i++)
-        free(m->msgs[i].file);
-    m->n = 0;
 }
 
 /* --- our own changes --- */
@@ -207,31 +71,6 @@ static void set_string(char **at, struct slice s)
     *at = slice_dup(s);
 }
 
-/* Open mailboxes follow their folder to its new name; a deleted one is nobody's any more. */
-static void follow(struct account *a, struct slice from, struct slice to)
-{
-    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
-
-    for (struct mailbox **at = &a->open; *at;) {
-        struct mailbox *m = *at;
-
-        if (!slice_eq(slice_str(m->name), from)) {
-            at = &m->next;
-            continue;
-        }
-        if (to.n && folder_to_disk(to, &disk, NULL) == 0) {
-            set_string(&m->name, to);
-            set_string(&m->disk, buf_slice(&disk));
-            break;
-        }
-        m->gone = true;
-        m->listed = false;
-        *at = m->next;
-        break;
-    }
-    buf_free(&disk);
-}
-
 static void unlist(struct mailbox *m)
 {
     if (!m->listed)
@@ -259,6 +98,7 @@ static void mailbox_free(struct mailbox *m)
     close_fd(m->state);
     close_fd(m->index);
     messages_free(m);
+    buf_free(&m->notes);
     keywords_free(m);
     buf_free(&m->adopt_text);
     foreign_free(&m->foreign);
@@ -274,6 +114,33 @@ static void mailbox_free(struct mailbox *m)
     free(m);
 }
 
+/* Open mailboxes follow their folder to its new name; a deleted one is nobody's any more. */
+static void follow(struct account *a, struct slice from, struct slice to)
+{
+    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
+
+    for (struct mailbox **at = &a->open; *at;) {
+        struct mailbox *m = *at;
+
+        if (!slice_eq(slice_str(m->name), from)) {
+            at = &m->next;
+            continue;
+        }
+        if (to.n && folder_to_disk(to, &disk, NULL) == 0) {
+            set_string(&m->name, to);
+            set_string(&m->disk, buf_slice(&disk));
+            break;
+        }
+        m->gone = true;
+        m->listed = false;
+        *at = m->next;
+        if (m->refs == 0)
+            mailbox_free(m);
+        break;
+    }
+    buf_free(&disk);
+}
+
 static int open_sub(struct mailbox *m, const char *name, struct err *e)
 {
     int fd;
@@ -286,6 +153,84 @@ static int open_sub(struct mailbox *m, const char *name, struct err *e)
     return fd;
 }
 
+/* --- keeping closed ones --- */
+
+/* The object goes for good. */
+static void release(struct mailbox *m)
+{
+    if (m->needs_sync && !m->gone)
+        mailbox_sync(m, NULL);
+    numbers_close(m);
+    mailbox_free(m);
+}
+
+static void release_all(struct account *a)
+{
+    for (struct mailbox **at = &a->open; *at;) {
+        struct mailbox *m = *at;
+
+        if (m->refs > 0)
+            at = &m->next;
+        else
+            release(m);
+    }
+}
+
+/* The longest closed ones go while there are too many. */
+static void release_some(struct account *a)
+{
+    for (;;) {
+        struct mailbox *oldest = NULL;
+        size_t boxes = 0, messages = 0;
+
+        for (struct mailbox *m = a->open; m; m = m->next) {
+            if (m->refs > 0)
+                continue;
+            boxes++;
+            messages += m->n;
+            if (!oldest || m->closed_at < oldest->closed_at)
+                oldest = m;
+        }
+        if (boxes <= KEPT_BOXES && messages <= KEPT_MESSAGES)
+            return;
+        release(oldest);
+    }
+}
+
+/* Is the folder of a kept mailbox still the one that has this name? Another process may have renamed it. */
+static bool is_current(const struct mailbox *m)
+{
+    struct stat here, there;
+
+    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 &&
+           fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 &&
+           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+void mailbox_close(struct mailbox *m)
+{
+    bool others;
+
+    if (!m || --m->refs > 0)
+        return;
+    if (m->gone || !m->listed || m->locked) {
+        release(m);
+        return;
+    }
+    if (m->needs_sync)
+        mailbox_sync(m, NULL);
+    if (m->notes.n && numbers_lock(m, &others, NULL) == 0)
+        numbers_unlock(m);
+    mailbox_text_drop(m);
+    buf_free(&m->raw);
+    buf_free(&m->crlf);
+    m->watched = m->sure = false;
+    m->closed_at = clock_ns(CLOCK_MONOTONIC);
+    release_some(m->account);
+}
+
+/* --- opening --- */
+
 static struct mailbox *mailbox_make(struct account *a, struct slice name, struct err *e)
 {
     struct mailbox *m = mem_zalloc(1, sizeof *m);
@@ -293,9 +238,9 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
 
     m->account = a;
     m->refs = 1;
-    m->dir = m->cur = m->fresh = m->state = m->index = -1;
+    m->dir = m->cur = m->fresh = m->state = m->index = m->replaced = -1;
     m->keyword_rest = BUF_INIT((size_t)1 << 20);
-    m->adopt_text = m->raw = m->crlf = BUF_INIT(BUF_OWN);
+    m->adopt_text = m->raw = m->crlf = m->names = m->notes = BUF_INIT(BUF_OWN);
     m->foreign = FOREIGN_INIT;
     if (folder_to_disk(name, &disk, e) < 0 || account_open_mailbox_dirs(a, name, &m->dir, &m->state, e) < 0)
         goto fail;
@@ -312,6 +257,7 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
     m->next = a->open;
     a->open = m;
     a->moved = follow;
+    a->release = release_all;
     return m;
 fail:
     buf_free(&disk);
@@ -319,13 +265,25 @@ fail:
     return NULL;
 }
 
-struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, struct err *e)
+static struct mailbox *mailbox_find(struct account *a, struct slice name)
 {
     struct mailbox *m;
 
     for (m = a->open; m; m = m->next)
         if (slice_eq(slice_str(m->name), name))
             break;
+    if (m && m->refs == 0 && !is_current(m)) {
+        m->gone = true;
+        release(m);
+        m = NULL;
+    }
+    return m;
+}
+
+struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, struct err *e)
+{
+    struct mailbox *m = mailbox_find(a, name);
+
     if (m)
         m->refs++;
     else
@@ -338,62 +296,98 @@ struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, str
 }
 
 /*
- * The first look. While nothing but this object knows the array, everything with a UID is taken as it is; a
- * look beside a renaming neighbour is repeated, for what it missed would later count as expunged.
+ * Without an index: while nothing but this object knows the array, everything with a UID is taken as it is,
+ * and all has one MODSEQ, above every other. A look beside a renaming neighbour is repeated, for what it
+ * missed would later count as expunged.
  */
-int mailbox_load(struct mailbox *m, struct err *e)
+static int load_names(struct mailbox *m, struct err *e)
 {
-    int64_t cur = folder_stamp(m->cur), fresh = folder_stamp(m->fresh);
-    bool unchanged = m->cur_stamp && m->cur_stamp == cur && m->fresh_stamp == fresh;
-    uint64_t modseq;
-
-    fs_remove_old(m->state, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
-    m->loaded = m->loading = true;
+    m->loading = true;
+    m->rewrite = true;
     m->old_bound = 0;
     m->cur_stamp = m->fresh_stamp = 0;
-    modseq = unchanged ? m->modseq : numbers_modseq(m);
-    m->changes_from = m->expunged_from = modseq;
-    m->modseq = modseq;
-    if (keywords_load(m, e) < 0 || uidl_load(m, e) < 0 || takeover_fetch_new(m, e) < 0)
-        goto fail;
+    numbers_modseq(m);
+    m->expunged_from = m->modseq;
+    m->nexpunged = 0;
     for (int look = 0; look < 3; look++) {
         if (scan_cur(m, e) < 0)
-            goto fail;
+            return -1;
         if (m->cur_stamp && m->cur_stamp == folder_stamp(m->cur))
             break;
     }
-    m->old_bound = m->uidnext;
-    if (scan_fresh(m, e) < 0)
-        goto fail;
-    m->known = true;
-    takeover_finish(m);
-    m->loading = false;
     return 0;
-fail:
-    messages_free(m);
-    m->loaded = m->loading = false;
-    return -1;
+}
+
+/* Out of the index, and what came since. */
+static int load_index(struct mailbox *m, struct err *e)
+{
+    m->old_bound = m->uidnext;
+    m->cur_stamp = m->header.cur_stamp;
+    m->cur_trusted = m->header.cur_trusted;
+    m->fresh_stamp = m->header.new_stamp;
+    m->fresh_trusted = m->header.new_trusted;
+    m->scanned_at = clock_ns(CLOCK_MONOTONIC);
+    m->scan_cost = (int64_t)m->n * SCAN_NS;
+    if (m->cur_stamp && m->cur_stamp == folder_stamp(m->cur))
+        return 0;
+    return scan_cur(m, e);
+}
+
+int mailbox_load(struct mailbox *m, struct err *e)
+{
+    bool others;
+    int rc;
+
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    fs_remove_old(m->state, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
+    m->loaded = true;
+    rc = keywords_load(m, e);
+    if (rc == 0)
+        rc = uidl_load(m, e);
+    if (rc == 0)
+        rc = takeover_fetch_new(m, e);
+    if (rc == 0)
+        rc = journal_load(m) ? load_index(m, e) : load_names(m, e);
+    if (rc == 0) {
+        m->nchanges = 0;
+        m->changes_from = m->modseq;
+        m->old_bound = m->uidnext;
+        if (m->fresh_stamp != folder_stamp(m->fresh) || !m->fresh_trusted)
+            rc = scan_fresh(m, e);
+    }
+    m->loading = false;
+    if (rc == 0) {
+        m->known = true;
+        takeover_finish(m);
+    } else {
+        messages_free(m);
+        m->loaded = false;
+        buf_clear(&m->notes);
+        m->cur_stamp = m->fresh_stamp = 0;
+    }
+    numbers_unlock(m);
+    return rc;
 }
 
 struct mailbox *mailbox_open(struct account *a, struct slice name, struct err *e)
 {
-    struct mailbox *m = mailbox_get(a, name, true, e);
+    struct err why = {0};
 
-    if (m && mailbox_refresh(m, false, e) < 0) {
+    /* a second time when what was kept in memory turns out to be gone, or numbered anew */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        struct mailbox *m = mailbox_get(a, name, true, &why);
+
+        if (m && mailbox_refresh(m, false, &why) == 0)
+            return m;
+        if (m && !m->gone)
+            attempt = 2;
         mailbox_close(m);
-        return NULL;
+        if (!m)
+            break;
     }
-    return m;
-}
-
-void mailbox_close(struct mailbox *m)
-{
-    if (!m || --m->refs > 0)
-        return;
-    if (m->needs_sync && !m->gone)
-        mailbox_sync(m, NULL);
-    numbers_close(m);
-    mailbox_free(m);
+    err_set(e, why.code, "%s", why.detail);
+    return NULL;
 }
 
 /* --- looking --- */
@@ -403,12 +397,25 @@ static bool is_due(const struct mailbox *m, int64_t cur)
 {
     int64_t now = clock_ns(CLOCK_REALTIME), since = clock_ns(CLOCK_MONOTONIC) - m->scanned_at;
 
-    return now - cur > TRUST_AGE && since > TRUST_AGE && since / SCAN_SHARE > m->scan_cost;
+    return !(m->watched && m->sure) && now - cur > TRUST_AGE && since > TRUST_AGE &&
+           since / SCAN_SHARE > m->scan_cost;
+}
+
+static bool is_cur_known(const struct mailbox *m, int64_t stamp)
+{
+    return stamp == m->cur_stamp && (m->cur_trusted || (!is_due(m, stamp) && !journal_is_behind(m)));
+}
+
+static bool is_fresh_known(const struct mailbox *m, int64_t stamp)
+{
+    return stamp == m->fresh_stamp && m->fresh_trusted;
 }
 
 int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
 {
     struct stat cur, fresh;
+    bool others;
+    int rc = 0;
 
     (void)hint_changed; /* our own changes are watched too: the stamps tell them apart */
     if (m->gone || fstat(m->cur, &cur) < 0 || fstat(m->fresh, &fresh) < 0 || cur.st_nlink == 0) {
@@ -416,13 +423,42 @@ int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
         unlist(m);
         return err_set(e, ERR_NO_MAILBOX, "deleted meanwhile");
     }
-    if (stamp_of(&cur) != m->cur_stamp || (!m->cur_trusted && is_due(m, stamp_of(&cur)))) {
-        if (keywords_load(m, e) < 0 || scan_cur(m, e) < 0)
-            return -1;
+    if (is_cur_known(m, stamp_of(&cur)) && is_fresh_known(m, stamp_of(&fresh)))
+        return 0;
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    /* perhaps it was one of ours, and its notes in the index tell all */
+    if (!is_cur_known(m, folder_stamp(m->cur)) && (rc = keywords_load(m, e)) == 0)
+        rc = scan_cur(m, e);
+    if (rc == 0 && !is_fresh_known(m, folder_stamp(m->fresh)))
+        rc = scan_fresh(m, e);
+    numbers_unlock(m);
+    return rc;
+}
+
+int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct err *e)
+{
+    bool others;
+
+    if (!complete) {
+        m->watched = m->sure = false;
+    } else if (!m->watched) {
+        m->watched = true;
+        m->sure = m->cur_trusted;
     }
-    if (stamp_of(&fresh) != m->fresh_stamp || !m->fresh_trusted)
-        return scan_fresh(m, e);
-    return 0;
+    if (complete && names.n && !m->gone) {
+        int64_t stamp = folder_stamp(m->cur);
+
+        if (numbers_lock(m, &others, e) < 0)
+            return -1;
+        /* what happens after this moment we are told later */
+        if (m->watched && m->sure && keywords_load(m, e) == 0 && scan_names(m, names)) {
+            m->cur_stamp = stamp;
+            m->cur_trusted = false;
+        }
+        numbers_unlock(m);
+    }
+    return mailbox_refresh(m, true, e);
 }
 
 /* --- telling --- */
@@ -468,45 +504,9 @@ const struct message *mailbox_at(const struct mailbox *m, size_t i)
     return &m->msgs[i];
 }
 
-size_t mailbox_expunged_since(
-    const struct mailbox *m, uint64_t since, const struct mailbox_expunged **out, bool *complete)
-{
-    size_t low = 0, high = m->nexpunged;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (m->expunged[mid].modseq <= since)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    *complete = since >= m->expunged_from;
-    *out = m->expunged + low;
-    return m->nexpunged - low;
-}
-
-size_t mailbox_changed_since(const struct mailbox *m, uint64_t since, size_t i, uint32_t *uid, bool *complete)
-{
-    size_t low = 0, high = m->nchanges;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (m->changes[mid].modseq <= since)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    *complete = since >= m->changes_from;
-    if (i < m->nchanges - low)
-        *uid = m->changes[low + i].uid;
-    return m->nchanges - low;
-}
-
 /* --- STATUS --- */
 
-static void status_add(struct mailbox_status *out, uint32_t flags, bool recent, uint64_t size)
+void status_add(struct mailbox_status *out, uint32_t flags, bool recent, uint64_t size)
 {
     out->messages++;
     out->recent += recent;
@@ -541,20 +541,45 @@ static int status_folder(
     return 0;
 }
 
-static int status_of_names(struct mailbox *m, struct mailbox_status *out, struct err *e)
+/* What the last close left in the index, if nothing has changed since; new/ is looked at, it is short. */
+static bool status_of_header(struct mailbox *m, struct mailbox_status *out, struct err *e)
 {
-    uint64_t uidnext = m->uidnext;
-    uint32_t without_uid = 0;
-    bool unchanged =
-        m->cur_stamp && m->cur_stamp == folder_stamp(m->cur) && m->fresh_stamp == folder_stamp(m->fresh);
+    struct index_header h;
+    bool others, known;
 
-    if (adopt_load(m, e) < 0 || takeover_look(m, e) < 0 ||
-        status_folder(m, m->cur, false, &without_uid, out, e) < 0 ||
+    if (numbers_lock(m, &others, e) < 0)
+        return false;
+    h = m->header;
+    known = m->header_valid && h.has_base && h.has_summary && h.cur_trusted && h.cur_stamp &&
+            h.cur_stamp == folder_stamp(m->cur);
+    numbers_unlock(m);
+    if (!known)
+        return false;
+    out->messages = h.messages;
+    out->unseen = h.unseen;
+    out->deleted = h.deleted;
+    out->recent = h.recent;
+    out->size = h.octets;
+    return true;
+}
+
+static int status_unloaded(struct mailbox *m, struct mailbox_status *out, struct err *e)
+{
+    uint32_t without_uid = 0;
+    uint64_t uidnext;
+
+    if (takeover_look(m, e) < 0)
+        return -1;
+    if (!status_of_header(m, out, e) &&
+        (adopt_load(m, e) < 0 || status_folder(m, m->cur, false, &without_uid, out, e) < 0))
+        return -1;
+    if ((m->fresh_stamp != folder_stamp(m->fresh) || !m->fresh_trusted) &&
         status_folder(m, m->fresh, true, &without_uid, out, e) < 0)
         return -1;
-    uidnext += without_uid;
+    uidnext = m->uidnext + without_uid;
     out->uidnext = uidnext > UINT32_MAX ? UINT32_MAX : (uint32_t)uidnext;
-    out->highestmodseq = m->modseq + !unchanged; /* what the next open makes of it */
+    /* what the next open makes of it */
+    out->highestmodseq = m->modseq + without_uid + !(m->cur_stamp && m->cur_stamp == folder_stamp(m->cur));
     return 0;
 }
 
@@ -568,7 +593,7 @@ int mailbox_status(struct account *a, struct slice name, struct mailbox_status *
         return -1;
     out->uidvalidity = m->meta.uidvalidity;
     if (!m->loaded) {
-        rc = status_of_names(m, out, e);
+        rc = status_unloaded(m, out, e);
         mailbox_close(m);
         return rc;
     }

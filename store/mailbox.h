@@ -25,11 +25,12 @@ struct message {
     uint64_t size;      /* octets in the file; 0: not known yet */
     uint64_t size_crlf; /* RFC822.SIZE; 0: not known yet, ask mailbox_size() */
     int64_t
-        received;  /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
-    int64_t saved; /* SAVEDATE from D=; 0: not known */
-    char *file;    /* name in cur/ */
-    bool unnamed;  /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
-    bool recent;   /* came from new/, and no session has been told \Recent yet */
+        received;   /* INTERNALDATE, seconds (mtime of the file); 0: not known yet, ask mailbox_received() */
+    int64_t saved;  /* SAVEDATE from D=; 0: not known */
+    uint64_t cache; /* place of its record in postamt.cache; 0: none */
+    char *file;     /* name in cur/ */
+    bool unnamed;   /* the name has no U= yet: postamt-adopt has it (mailbox_adopt_step) */
+    bool recent;    /* came from new/, and no session has been told \Recent yet */
 };
 
 /* Shared: a second open of the same name in this account gives the same object, one reference more. */
@@ -60,6 +61,14 @@ size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid);
  */
 int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e);
 
+/*
+ * The same when a watch on the folder told of it: `names` came to or left cur/, a slash behind each.
+ * complete: there were no others since the call before. While calls are complete nothing but those names need
+ * be looked at; with the first complete one the watch has begun. Ends with the next close or a call that is
+ * not complete.
+ */
+int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct err *e);
+
 /* UIDs expunged with a MODSEQ > since, ascending by MODSEQ; the array belongs to the mailbox. *complete: the
  * history reaches back to `since`. */
 struct mailbox_expunged {
@@ -82,6 +91,13 @@ int mailbox_text(struct mailbox *m, uint32_t uid, struct slice *text, struct err
 /* Only the first octets, at least the header section if it is below `most`. */
 int mailbox_text_head(struct mailbox *m, uint32_t uid, size_t most, struct slice *text, struct err *e);
 void mailbox_text_drop(struct mailbox *m);
+
+/*
+ * Around several changes that belong together (one step of a command): the lock is taken once, and the index
+ * is written once, at mailbox_end. Not across a wait: other processes stand still meanwhile.
+ */
+int mailbox_begin(struct mailbox *m, struct err *e);
+void mailbox_end(struct mailbox *m);
 
 enum flag_change { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };
 /* One message; a rename, no sync in line (grouped: mailbox_sync). *changed tells whether anything did.

@@ -1,23 +1,28 @@
 /*
  * mailbox_priv: what the files that make up a mailbox share.
  *
- *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock, the index
- * header scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
+ *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock
+ *     array.c    the messages in memory                     journal.c  what goes into postamt.index, and out
+ *     scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
  *     takeover.c lists of other servers                     uidl.c     POP3 ids that came from them
  *
  * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
- * more.
+ * more. A closed one stays in memory for a while (mailbox.c), so that the next open finds it loaded.
+ *
+ * Every change is made with the lock held (numbers_lock), and every MODSEQ given there: the array then knows
+ * all that others changed, and MODSEQs only grow, whoever gives them.
  */
 #ifndef STORE_MAILBOX_PRIV_H
 #define STORE_MAILBOX_PRIV_H
 
+#include <time.h>
+
 #include "common/fs.h"
 #include "store/account_priv.h"
 #include "store/foreign.h"
-#include "store/index.h"
-#include "store/mailbox.h"
+#include "store/journal.h"
 #include "store/meta.h"
 
 #define UID_END ((uint64_t)UINT32_MAX + 1) /* UIDNEXT when all UIDs are used up */
@@ -45,20 +50,31 @@ struct mailbox {
     unsigned refs;
     bool listed; /* in the account's list: another open finds it */
     bool loaded, loading;
-    bool known; /* the index was valid: its UIDNEXT is above every UID in a name */
-    bool gone;  /* deleted, or numbered anew by another process */
+    bool known;   /* the index was valid: its UIDNEXT is above every UID in a name */
+    bool touched; /* we wrote into the index */
+    bool gone;    /* deleted, or numbered anew by another process */
     char *name, *disk;
     int dir, cur, fresh, state,
-        index; /* fds: the folder, cur/, new/, its folder in state/, postamt.index (or -1) */
+        index;    /* fds: the folder, cur/, new/, its folder in state/, postamt.index (or -1) */
+    int replaced; /* while the lock is held: the index as it was before somebody wrote a new one, or -1 */
+    int64_t closed_at; /* no references: since when, ns monotonic */
 
     struct meta meta;
     uint64_t uidnext;
-    uint64_t modseq;          /* the highest given out */
-    uint64_t modseq_reserved; /* ours to give out without asking the index */
-    unsigned locked;          /* depth */
+    uint64_t modseq; /* the highest given out */
+    unsigned locked; /* depth */
+
+    /* journal.c: the index as it was when the lock was taken, or as we wrote it */
+    struct index_header header;
+    bool header_valid;
+    struct buf notes; /* entries for its log */
+    uint64_t log_at;  /* the array knows its log up to here */
+    uint64_t lineage; /* of the index that the array came from, or that we wrote */
+    bool rewrite;     /* the next write makes a new base, of a new lineage */
 
     struct message *msgs; /* ascending UID */
     size_t n, size;
+    struct buf names;   /* where most file names of the array lie; the others are on the heap */
     uint64_t old_bound; /* UIDs below it that are not in the array were expunged: never taken as they are */
     size_t unnamed;
 
@@ -71,6 +87,8 @@ struct mailbox {
 
     int64_t cur_stamp, fresh_stamp; /* mtimes (ns) the array stands for; 0: look */
     bool cur_trusted, fresh_trusted;
+    bool watched;                  /* what happens in cur/ we are told by name */
+    bool sure;                     /* and nothing had happened unseen when that began */
     int64_t scanned_at, scan_cost; /* ns, monotonic: end and duration of the last scan of cur/ */
     int64_t own_before;            /* own_begin() */
     size_t odd;                    /* entries that are no messages, as last logged */
@@ -99,20 +117,23 @@ struct mailbox {
 };
 
 /* numbers.c */
-/* Takes the lock and brings uidnext up to what other processes did; *others: they gave out UIDs that we have
- * not seen. numbers_unlock in any case after success. */
+/*
+ * Takes the lock; the array (if loaded) and the numbering are as the other processes left them. *others: they
+ * gave out UIDs that the array does not have: scan. ERR_UNAVAILABLE while another mailbox of the account is
+ * locked by us and this one by somebody else. Ends with numbers_unlock after success only.
+ */
 int numbers_lock(struct mailbox *m, bool *others, struct err *e);
+/* The outermost one writes what was noted into the index. */
 void numbers_unlock(struct mailbox *m);
 /* With the lock held: n consecutive UIDs from *first on are ours. ERR_LIMIT when they are used up. */
 int numbers_take(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
 /* With the lock held: a UID found in a name. */
 int numbers_saw(struct mailbox *m, uint32_t uid, struct err *e);
-/* The next MODSEQ. It cannot fail: what is not known to the index yet is known to the ceiling or to nobody.
- */
+/* With the lock held: the next MODSEQ. */
 uint64_t numbers_modseq(struct mailbox *m);
 /* First contact of this object: meta, index, highest MODSEQ. Sets m->known. */
 int numbers_open(struct mailbox *m, struct err *e);
-/* The last reference goes: exact numbers and stamps into the index. */
+/* The object goes: all into the index, with the clean mark. */
 void numbers_close(struct mailbox *m);
 /* A new UIDVALIDITY, durable, with the lock held (security.md I05). */
 int numbers_restart(struct mailbox *m, struct err *e);
@@ -129,14 +150,25 @@ int64_t file_stamp(int dir, const char *name);
 /* Around our own change of cur/: if nobody else changed it until now, it need not be scanned for ours. */
 void own_begin(struct mailbox *m);
 void own_end(struct mailbox *m);
+int64_t clock_ns(clockid_t clock);
+void status_add(struct mailbox_status *out, uint32_t flags, bool recent, uint64_t size);
+
+/* array.c */
 struct message *message_find(struct mailbox *m, uint32_t uid);
-/* Appends to the array (or replaces the record of the same UID); the name is taken over. */
+/* Into its place in the array (or instead of the one with the same UID); the name is taken over. */
 struct message *message_put(struct mailbox *m, const struct message *msg);
-/* UIDs out of order are put right after many message_put. */
-void messages_sort(struct mailbox *m);
-/* After a loop that set file = NULL: one pass; each goes into the history. */
+/* A name on the heap in the place of the one it has. */
+void message_set_name(struct mailbox *m, struct message *msg, char *name);
+/* file = NULL */
+void message_free_name(struct mailbox *m, struct message *msg);
+/* With the lock held, after a loop that set file = NULL: they are expunged, each with a MODSEQ. */
 void messages_compact(struct mailbox *m);
-void message_changed(struct mailbox *m, struct message *msg);
+/* The same for those whose expunge is in the history already. */
+void messages_close_gaps(struct mailbox *m);
+void messages_free(struct mailbox *m);
+/* This UID came or changed with this MODSEQ, the highest so far; or went. */
+void changes_add(struct mailbox *m, uint32_t uid, uint64_t modseq);
+void expunged_add(struct mailbox *m, uint32_t uid, uint64_t modseq);
 
 /* The i-th UID that changed flags or came with a MODSEQ > since (a UID may come twice); returns how many
  * there are. *complete: the list reaches back to `since`; if not, compare the MODSEQ of all messages. */
@@ -146,6 +178,8 @@ size_t mailbox_changed_since(
 /* scan.c */
 /* Compares the whole of cur/ with the array. Names without a UID get one. */
 int scan_cur(struct mailbox *m, struct err *e);
+/* Looks only at these names of cur/. True when they explain all: the array is as the folder is. */
+bool scan_names(struct mailbox *m, struct slice names);
 /* Takes what is in new/. */
 int scan_fresh(struct mailbox *m, struct err *e);
 /* The message's file was not where the array says: looks for it. ERR_EXPUNGED. */

@@ -8,9 +8,9 @@
  *     modseq 1025
  *     list 8412093471203
  *
- * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks
- * of META_BLOCK, so that a number costs a durable write only once in so many. list: the list of another
- * server with this stamp (store/foreign.h) has served and is not read again; 0 or absent: none has.
+ * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks,
+ * so that a number costs a durable write only once in so many. list: the list of another server with this
+ * stamp (store/foreign.h) has served and is not read again; 0 or absent: none has.
  */
 #ifndef STORE_META_H
 #define STORE_META_H
@@ -20,6 +20,7 @@
 
 #define META_FILE "postamt-mailbox"
 #define META_BLOCK 1024
+#define META_MODSEQ_BLOCK 16384 /* every flag change takes one, and there are 2^63 */
 
 struct meta {
     uint32_t uidvalidity;

@@ -8,8 +8,6 @@
 #include "common/mem.h"
 #include "store/mailbox_priv.h"
 
-#define MODSEQ_BLOCK 256 /* reserved at a time in the index, so that a flag change takes no lock */
-
 /* Another process may have raised the ceilings, or numbered the mailbox anew. */
 static int reload_meta(struct mailbox *m, struct err *e)
 {
@@ -35,137 +33,11 @@ static int raise_ceilings(struct mailbox *m, uint64_t uidnext, uint64_t modseq, 
         return -1;
     if (uidnext <= m->meta.uidnext && modseq < m->meta.modseq)
         return 0;
-    /* both at once: the file is written anyway; but 1 says that no UID was ever given out (takeover_numbers)
-     */
-    if (uidnext > 1 && uidnext + META_BLOCK > m->meta.uidnext)
+    if (uidnext > m->meta.uidnext)
         m->meta.uidnext = uidnext + META_BLOCK < UID_END ? uidnext + META_BLOCK : UID_END;
-    if (modseq + META_BLOCK > m->meta.modseq)
-        m->meta.modseq = modseq + META_BLOCK;
+    if (modseq >= m->meta.modseq)
+        m->meta.modseq = modseq + META_MODSEQ_BLOCK;
     return meta_store(m->state, m->dir, &m->meta, e);
-}
-
-/* What the index says now; without a valid one the ceilings, which nobody went beyond. */
-static int read_header(struct mailbox *m, struct index_header *h, bool *valid, struct err *e)
-{
-    *valid = index_read(m->index, h);
-    if (*valid && h->uidvalidity == m->meta.uidvalidity)
-        return 0;
-    *valid = false;
-    if (reload_meta(m, e) < 0)
-        return -1;
-    *h = (struct index_header){
-        .uidvalidity = m->meta.uidvalidity, .uidnext = m->meta.uidnext, .modseq = m->meta.modseq};
-    return 0;
-}
-
-/* Without an index every lock goes on at the ceilings: slower, never wrong. */
-static void write_header(struct mailbox *m, struct index_header *h)
-{
-    bool was_clean = h->clean;
-
-    h->clean = false;
-    if (m->index < 0 || index_write(m->index, h, was_clean) == 0)
-        return;
-    LOG(STORE_ERROR, NULL, F_STR("file", INDEX_FILE), F_U64("errno", errno));
-    index_spoil(m->state, m->index);
-    close(m->index);
-    m->index = -1;
-}
-
-int numbers_lock(struct mailbox *m, bool *others, struct err *e)
-{
-    struct index_header h;
-    bool valid;
-
-    *others = false;
-    if (m->locked++)
-        return 0;
-    if (fs_lock(m->dir, true) < 0) {
-        m->locked--;
-        return err_errno(e, "lock of the mailbox");
-    }
-    if (read_header(m, &h, &valid, e) < 0) {
-        numbers_unlock(m);
-        return -1;
-    }
-    *others = h.uidnext > m->uidnext;
-    if (*others)
-        m->uidnext = h.uidnext;
-    return 0;
-}
-
-void numbers_unlock(struct mailbox *m)
-{
-    INVARIANT(m->locked > 0);
-    if (--m->locked == 0)
-        fs_unlock(m->dir);
-}
-
-/* uidnext is told to the others before a name bears a number below it. */
-static int publish(struct mailbox *m, uint64_t uidnext, uint64_t modseq, struct err *e)
-{
-    struct index_header h;
-    bool valid;
-
-    INVARIANT(m->locked > 0);
-    if (raise_ceilings(m, uidnext, modseq, e) < 0 || read_header(m, &h, &valid, e) < 0)
-        return -1;
-    if (valid || uidnext > h.uidnext)
-        h.uidnext = h.uidnext > uidnext ? h.uidnext : uidnext;
-    else
-        h.uidnext = uidnext; /* the header that was not valid stood for the ceiling that we just raised */
-    if (h.modseq < modseq || !valid)
-        h.modseq = modseq;
-    h.cur_stamp = h.new_stamp = 0;
-    write_header(m, &h);
-    m->uidnext = uidnext > m->uidnext ? uidnext : m->uidnext;
-    return 0;
-}
-
-int numbers_take(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e)
-{
-    uint64_t modseq = m->modseq > m->modseq_reserved ? m->modseq : m->modseq_reserved;
-
-    if (m->uidnext + n > UID_END)
-        return err_set(e, ERR_LIMIT, "the UIDs are used up");
-    *first = (uint32_t)m->uidnext;
-    return publish(m, m->uidnext + n, modseq, e);
-}
-
-int numbers_saw(struct mailbox *m, uint32_t uid, struct err *e)
-{
-    uint64_t modseq = m->modseq > m->modseq_reserved ? m->modseq : m->modseq_reserved;
-
-    return uid < m->uidnext ? 0 : publish(m, (uint64_t)uid + 1, modseq, e);
-}
-
-uint64_t numbers_modseq(struct mailbox *m)
-{
-    struct index_header h;
-    struct err e = {0};
-    bool valid, others;
-
-    if (m->modseq < m->modseq_reserved)
-        return ++m->modseq;
-    /* a block of our own, above everybody's */
-    if (numbers_lock(m, &others, &e) == 0) {
-        if (others)
-            m->cur_stamp = 0; /* what they brought is not in the array yet */
-        if (read_header(m, &h, &valid, &e) == 0) {
-            if (h.modseq > m->modseq)
-                m->modseq = h.modseq;
-            if (raise_ceilings(m, m->uidnext, m->modseq + MODSEQ_BLOCK, &e) == 0) {
-                h.modseq = m->modseq + MODSEQ_BLOCK;
-                h.cur_stamp = h.new_stamp = 0;
-                write_header(m, &h);
-                m->modseq_reserved = h.modseq;
-            }
-        }
-        numbers_unlock(m);
-    }
-    if (e.code != ERR_OK)
-        LOG(STORE_ERROR, NULL, F_STR("what", "modseq"), F_STR("why", e.detail));
-    return ++m->modseq;
 }
 
 /*
@@ -185,60 +57,188 @@ static int open_index(struct mailbox *m, struct err *e)
     return err_errno(e, INDEX_FILE);
 }
 
+/* Somebody wrote a new base, or removed the file: ours is a file without a name. */
+static int follow_index(struct mailbox *m, struct err *e)
+{
+    struct stat st;
+
+    if (m->index >= 0) {
+        if (fstat(m->index, &st) == 0 && st.st_nlink > 0)
+            return 0;
+        m->replaced = m->index;
+    }
+    return open_index(m, e);
+}
+
+/* What the index says now; without a valid one the ceilings, which nobody went beyond. */
+static int read_header(struct mailbox *m, struct err *e)
+{
+    struct index_header *h = &m->header;
+
+    m->header_valid = index_read(m->index, h) && h->uidvalidity == m->meta.uidvalidity;
+    if (m->header_valid)
+        return 0;
+    if (reload_meta(m, e) < 0)
+        return -1;
+    *h = (struct index_header){.uidvalidity = m->meta.uidvalidity,
+        .uidnext = m->meta.uidnext,
+        .modseq = m->meta.modseq,
+        .log_end = INDEX_HEADER_SIZE};
+    return 0;
+}
+
+static int take_lock(struct mailbox *m, struct err *e)
+{
+    /* Two mailboxes at once (COPY) might be locked the other way round by somebody else: no waiting then. */
+    bool wait = m->account->locks == 0;
+
+    if ((wait ? fs_lock(m->dir, true) : fs_try_lock(m->dir)) < 0)
+        return wait || errno != EWOULDBLOCK ? err_errno(e, "lock of the mailbox")
+                                            : err_set(e, ERR_UNAVAILABLE, "another program is at work in it");
+    m->locked = 1;
+    m->account->locks++;
+    return 0;
+}
+
+static void drop_lock(struct mailbox *m)
+{
+    m->locked = 0;
+    m->account->locks--;
+    if (m->replaced >= 0)
+        close(m->replaced);
+    m->replaced = -1;
+    fs_unlock(m->dir);
+}
+
+int numbers_lock(struct mailbox *m, bool *others, struct err *e)
+{
+    bool behind;
+
+    *others = false;
+    if (m->locked) {
+        m->locked++;
+        return 0;
+    }
+    if (m->gone)
+        return err_set(e, ERR_NO_MAILBOX, "deleted meanwhile");
+    if (take_lock(m, e) < 0)
+        return -1;
+    if (follow_index(m, e) < 0 || read_header(m, e) < 0) {
+        drop_lock(m);
+        return -1;
+    }
+    behind = m->header.uidnext > m->uidnext;
+    if (behind)
+        m->uidnext = m->header.uidnext;
+    if (m->header.modseq > m->modseq)
+        m->modseq = m->header.modseq;
+    if (m->loaded && !m->loading) {
+        *others = !journal_catch_up(m) && behind;
+    } else if (!m->loaded) {
+        m->cur_stamp = m->header.cur_stamp;
+        m->fresh_stamp = m->header.new_stamp;
+        m->cur_trusted = m->header.cur_trusted;
+        m->fresh_trusted = m->header.new_trusted;
+        *others = behind;
+    }
+    return 0;
+}
+
+void numbers_unlock(struct mailbox *m)
+{
+    struct err e = {0};
+
+    INVARIANT(m->locked > 0);
+    if (m->locked > 1) {
+        m->locked--;
+        return;
+    }
+    if (!m->gone && m->modseq != m->header.modseq && raise_ceilings(m, m->uidnext, m->modseq, &e) < 0)
+        LOG(STORE_ERROR, NULL, F_STR("mailbox", m->name), F_STR("what", "ceilings"), F_STR("why", e.detail));
+    journal_write(m);
+    drop_lock(m);
+}
+
+/* uidnext is told to the others before a name bears a number below it. */
+static int publish(struct mailbox *m, uint64_t uidnext, struct err *e)
+{
+    struct index_header *h = &m->header;
+    bool was_clean = h->clean;
+
+    INVARIANT(m->locked > 0);
+    if (raise_ceilings(m, uidnext, m->modseq, e) < 0)
+        return -1;
+    m->uidnext = uidnext;
+    /* without a valid header the ceiling, just raised, is what a dead process leaves behind */
+    if (m->index < 0 || !m->header_valid)
+        return 0;
+    h->uidnext = uidnext;
+    h->clean = false;
+    if (index_write(m->index, h, was_clean) < 0) {
+        index_spoil(m->state, m->index);
+        m->header_valid = false;
+    }
+    return 0;
+}
+
+int numbers_take(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e)
+{
+    if (m->uidnext + n > UID_END)
+        return err_set(e, ERR_LIMIT, "the UIDs are used up");
+    *first = (uint32_t)m->uidnext;
+    return publish(m, m->uidnext + n, e);
+}
+
+int numbers_saw(struct mailbox *m, uint32_t uid, struct err *e)
+{
+    return uid < m->uidnext ? 0 : publish(m, (uint64_t)uid + 1, e);
+}
+
+uint64_t numbers_modseq(struct mailbox *m)
+{
+    INVARIANT(m->locked > 0);
+    return ++m->modseq;
+}
+
 int numbers_open(struct mailbox *m, struct err *e)
 {
-    struct index_header h = {0};
-    int rc = meta_load(m->dir, &m->meta, e);
+    int rc;
 
-    if (rc < 0)
+    if (take_lock(m, e) < 0)
         return -1;
-    if (fs_lock(m->dir, true) < 0)
-        return err_errno(e, "lock of the mailbox");
-    m->locked = 1;
-    rc = meta_load(m->dir, &m->meta, e); /* two processes may meet a foreign folder at once */
+    rc = meta_load(m->dir, &m->meta, e);
     /* a folder of another server's, or one that was made before that server's mail came into it */
     if (rc == 0 || (rc > 0 && m->meta.uidnext == 1))
         rc = takeover_numbers(m, rc > 0, e);
     if (rc >= 0)
         rc = open_index(m, e);
     if (rc >= 0)
-        rc = read_header(m, &h, &m->known, e);
-    if (rc >= 0) {
-        m->uidnext = h.uidnext;
-        m->modseq = m->modseq_reserved = h.modseq;
-        m->cur_stamp = h.cur_stamp;
-        m->fresh_stamp = h.new_stamp;
+        rc = read_header(m, e);
+    m->known = m->header_valid;
+    m->uidnext = m->header.uidnext;
+    m->modseq = m->header.modseq;
+    if (rc >= 0)
         rc = takeover_look(m, e);
-    }
-    numbers_unlock(m);
+    drop_lock(m);
     return rc < 0 ? -1 : 0;
 }
 
 void numbers_close(struct mailbox *m)
 {
-    struct index_header h;
-    bool valid, others;
-    bool exact = m->loaded && m->cur_trusted && m->fresh_trusted && m->unnamed == 0;
+    bool others;
 
-    if (m->gone || m->index < 0 || !m->loaded || numbers_lock(m, &others, NULL) < 0)
+    if (m->gone || m->index < 0 || (!m->touched && m->notes.n == 0) || numbers_lock(m, &others, NULL) < 0)
         return;
-    if (read_header(m, &h, &valid, NULL) == 0 && valid) {
-        int64_t cur = exact && !others ? m->cur_stamp : 0, fresh = exact && !others ? m->fresh_stamp : 0;
-        uint64_t modseq = h.modseq == m->modseq_reserved ? m->modseq : h.modseq;
-
-        if (h.cur_stamp != cur || h.new_stamp != fresh || h.modseq != modseq) {
-            h.cur_stamp = cur;
-            h.new_stamp = fresh;
-            h.modseq = modseq;
-            write_header(m, &h);
-        }
-    }
+    /* what only hangs on a stamp as young as our own last change is made sure of now, in peace */
+    if (m->loaded && m->cur_stamp && !m->cur_trusted && clock_ns(CLOCK_REALTIME) - m->cur_stamp > TRUST_AGE)
+        (void)scan_cur(m, NULL);
+    journal_write(m);
+    journal_mark_clean(m);
     numbers_unlock(m);
 }
 
 int numbers_restart(struct mailbox *m, struct err *e)
 {
-    struct index_header h = {0};
     struct meta meta = m->meta;
     uint32_t uidvalidity;
 
@@ -253,10 +253,12 @@ int numbers_restart(struct mailbox *m, struct err *e)
         return -1;
     m->meta = meta;
     m->uidnext = 1;
-    h.uidvalidity = uidvalidity;
-    h.uidnext = 1;
-    h.modseq = m->modseq > m->modseq_reserved ? m->modseq : m->modseq_reserved;
-    write_header(m, &h);
+    /* the index is of the old numbering: who meets it before ours is written goes on at the new ceiling */
+    m->header = (struct index_header){
+        .uidvalidity = uidvalidity, .uidnext = 1, .modseq = m->modseq, .log_end = INDEX_HEADER_SIZE};
+    m->header_valid = false;
+    m->rewrite = true;
+    buf_clear(&m->notes);
     LOG(STORE_ODD, NULL, F_STR("mailbox", m->name),
         F_STR("why", "UIDs were used up; a new UIDVALIDITY begins"));
     return 0;

@@ -14,7 +14,7 @@
 struct entry {
     uint32_t uid; /* 0: has none */
     uint32_t flags;
-    bool named; /* the UID stands in the name */
+    bool listed; /* the UID is of another server's list */
     size_t at;
 };
 
@@ -96,9 +96,10 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
                 break;
             }
         }
-        if (at->uid == 0)
+        if (at->uid == 0) {
             at->uid = takeover_find(m, name.unique);
-        at->named = name.uid != 0;
+            at->listed = at->uid != 0;
+        }
         buf_add(&s->text, slice_of(d->d_name, strlen(d->d_name) + 1));
     }
     if (rc == 0 && errno)
@@ -147,6 +148,7 @@ struct compare {
     size_t nfresh, fresh_size;
     struct message *added;
     size_t nadded, added_size;
+    bool pooled;         /* names of `added` lie in the scan's text, which goes to the mailbox */
     struct uids missing; /* UIDs of the array without a name */
     struct uids dead;    /* expunged UIDs, sorted; made when asked for */
     bool dead_made;
@@ -167,11 +169,12 @@ static void add_fresh(struct compare *c, const char *file, bool in_new)
 }
 
 /* A UID that the array does not have: another process gave it, or it was expunged and its file came back. */
-static bool is_acceptable(struct compare *c, uint32_t uid)
+static bool is_acceptable(struct compare *c, uint32_t uid, bool listed)
 {
     struct mailbox *m = c->m;
 
-    if (uid < m->old_bound)
+    /* a list that has not served yet is newer than what we know */
+    if (uid < m->old_bound && !listed)
         return false;
     if (!c->dead_made) {
         for (size_t i = 0; i < m->nexpunged; i++)
@@ -200,7 +203,7 @@ static void add_known(struct compare *c, const char *file, uint32_t uid)
         .size = name.size,
         .size_crlf = name.size_crlf,
         .saved = name.saved,
-        .file = mem_strdup(file),
+        .file = c->pooled ? (char *)(uintptr_t)file : mem_strdup(file),
         .unnamed = name.uid == 0};
 }
 
@@ -209,9 +212,10 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
 {
     struct name name;
 
-    if (strcmp(msg->file, file) != 0) {
-        free(msg->file);
-        msg->file = mem_strdup(file);
+    bool renamed = strcmp(msg->file, file) != 0;
+
+    if (renamed) {
+        message_set_name(m, msg, mem_strdup(file));
         if (msg->unnamed && name_parse(slice_str(file), m->meta.uidvalidity, &name) && name.uid) {
             msg->unnamed = false;
             m->unnamed--;
@@ -219,7 +223,9 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
     }
     if (msg->flags != flags) {
         msg->flags = flags;
-        message_changed(m, msg);
+        journal_changed(m, msg);
+    } else if (renamed) {
+        journal_renamed(m, msg);
     }
 }
 
@@ -238,16 +244,16 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
             best = i;
             break;
         }
-        if (entries[i].named != entries[best].named) {
-            if (entries[i].named)
-                best = i; /* what a list says counts less */
+        if (entries[i].listed != entries[best].listed) {
+            if (entries[best].listed)
+                best = i; /* a name, and our own list, count more */
         } else if (strcmp(file, text + entries[best].at) < 0) {
             best = i;
         }
     }
     if (msg)
         take_name(c->m, msg, text + entries[best].at, entries[best].flags);
-    else if (is_acceptable(c, entries[best].uid))
+    else if (is_acceptable(c, entries[best].uid, entries[best].listed))
         add_known(c, text + entries[best].at, entries[best].uid);
     else
         add_fresh(c, text + entries[best].at, false);
@@ -281,44 +287,37 @@ static void compare_all(struct compare *c)
         uids_add(&c->missing, m->msgs[at].uid);
 }
 
-/* What others brought into the array, with MODSEQs; at the first look all have the same. */
-static int take_added(struct compare *c, bool first, struct err *e)
+/* What others brought into the array. */
+static int take_added(struct compare *c, struct err *e)
 {
     struct mailbox *m = c->m;
-    uint32_t last = c->nadded ? c->added[c->nadded - 1].uid : 0;
-    bool others;
-    int rc = 0;
 
-    if (last >= m->uidnext) {
-        if (numbers_lock(m, &others, e) < 0)
-            return -1;
-        rc = numbers_saw(m, last, e);
-        numbers_unlock(m);
+    if (c->nadded && numbers_saw(m, c->added[c->nadded - 1].uid, e) < 0)
+        return -1;
+    for (size_t i = 0; i < c->nadded; i++) {
+        struct message *msg = &c->added[i];
+
+        m->unnamed += msg->unnamed;
+        if (m->loading) {
+            msg->modseq = m->modseq;
+            message_put(m, msg);
+        } else {
+            journal_added(m, msg);
+        }
+        msg->file = NULL;
     }
-    if (rc == 0 && m->n + c->nadded > m->size) {
-        m->size = m->n + c->nadded + 64;
-        m->msgs = mem_realloc(m->msgs, m->size, sizeof *m->msgs);
+    if (c->pooled) {
+        m->names = c->scan->text;
+        c->scan->text = BUF_INIT(BUF_OWN);
     }
-    for (size_t i = 0; i < c->nadded && rc == 0; i++) {
-        m->unnamed += c->added[i].unnamed;
-        m->msgs[m->n] = c->added[i];
-        if (first)
-            m->msgs[m->n].modseq = m->modseq;
-        else
-            message_changed(m, &m->msgs[m->n]);
-        m->n++;
-        c->added[i].file = NULL;
-    }
-    if (rc == 0)
-        messages_sort(m);
-    return rc;
+    return 0;
 }
 
 static void compare_clear(struct compare *c)
 {
     for (size_t i = 0; i < c->nfresh; i++)
         free(c->fresh[i].file);
-    for (size_t i = 0; i < c->nadded; i++)
+    for (size_t i = 0; i < c->nadded && !c->pooled; i++)
         free(c->added[i].file);
     c->nfresh = c->nadded = 0;
 }
@@ -350,21 +349,12 @@ static size_t believe(struct mailbox *m, const struct uids *first, const struct 
         msg = message_find(m, second->at[j]);
         if (!msg)
             continue;
-        free(msg->file);
-        msg->file = NULL;
+        message_free_name(m, msg);
         any = true;
     }
     if (any)
         messages_compact(m);
     return doubt;
-}
-
-static int64_t now_ns(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /*
@@ -398,11 +388,12 @@ static void fetch_back(struct mailbox *m, const struct uids *missing)
 static int look(struct mailbox *m, struct compare *c, struct err *e)
 {
     struct uids before = {0};
-    bool doubt = true, first = m->n == 0 && m->old_bound == 0;
+    bool doubt = true;
     int rc = 0;
 
     for (int round = 0; round < 2 && doubt && rc == 0; round++) {
-        int64_t begin = now_ns(CLOCK_MONOTONIC), wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->cur);
+        int64_t begin = clock_ns(CLOCK_MONOTONIC), wall = clock_ns(CLOCK_REALTIME),
+                stamp = folder_stamp(m->cur);
         struct scan scan = {.text = BUF_INIT(BUF_OWN)};
 
         compare_clear(c);
@@ -410,12 +401,13 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         before = c->missing;
         c->missing = (struct uids){0};
         c->scan = &scan;
+        c->pooled = m->loading && m->n == 0;
         if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0) {
             rc = -1;
         } else {
             sort_by_uid(&scan);
             compare_all(c);
-            rc = take_added(c, first, e);
+            rc = take_added(c, e);
             m->cur_stamp = stamp;
             m->cur_trusted = wall - stamp > TRUST_AGE;
             if (c->missing.n == 0)
@@ -427,7 +419,8 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             fetch_back(m, &c->missing);
         c->scan = NULL;
         scan_free(&scan);
-        m->scanned_at = now_ns(CLOCK_MONOTONIC);
+        m->sure = m->watched && rc == 0;
+        m->scanned_at = clock_ns(CLOCK_MONOTONIC);
         m->scan_cost = m->scanned_at - begin;
     }
     if (doubt || rc < 0)
@@ -436,38 +429,99 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
     return rc;
 }
 
+/* One name that came to cur/ or left it. */
+static bool scan_name(struct mailbox *m, const char *file)
+{
+    struct message *msg;
+    struct stat st;
+    struct name name;
+    uint32_t uid;
+    bool is_there;
+
+    if (file[0] == '.' || !name_parse(slice_str(file), m->meta.uidvalidity, &name))
+        return true;
+    uid = name.uid ? name.uid : adopt_find(m, name.unique);
+    msg = uid ? message_find(m, uid) : NULL;
+    is_there = fs_stat(m->cur, file, &st) == 0;
+    if (!msg || strcmp(msg->file, file) == 0)
+        return is_there == (msg != NULL); /* as we know it; or new, or gone: that is for a scan */
+    if (!is_there)
+        return true; /* a name the message had before */
+    if (!S_ISREG(st.st_mode) || fs_stat(m->cur, msg->file, &st) == 0)
+        return false;
+    take_name(m, msg, file, keywords_flags(m, name.flags));
+    return true;
+}
+
+/*
+ * What a message was called before is told as well as its new name, in either order: so the new names first,
+ * and only then is an old one that is no more a riddle.
+ */
+bool scan_names(struct mailbox *m, struct slice names)
+{
+    char file[NAME_LEN_MAX + 1];
+    bool explained = true;
+
+    for (int pass = 0; pass < 2; pass++) {
+        struct slice rest = names, part;
+
+        explained = true;
+        while (slice_cut(&rest, '/', &part)) {
+            if (part.n == 0 || part.n > NAME_LEN_MAX)
+                continue;
+            memcpy(file, part.p, part.n);
+            file[part.n] = '\0';
+            explained = scan_name(m, file) && explained;
+        }
+    }
+    return explained;
+}
+
 int scan_cur(struct mailbox *m, struct err *e)
 {
     struct compare c = {.m = m};
     bool others;
-    int rc = look(m, &c, e);
+    int rc;
 
+    /* no process of ours changes anything meanwhile: what differs from the array, others did */
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    rc = look(m, &c, e);
     if (rc == 0 && c.nfresh) {
-        rc = numbers_lock(m, &others, e);
-        if (rc == 0) {
-            /* somebody was faster: his UIDs first, ours above them */
-            if (others && m->locked == 1)
-                rc = look(m, &c, e);
-            if (rc == 0) {
-                rc = assign_uids(m, c.fresh, c.nfresh, e);
-                c.nfresh = 0;
-            }
-            numbers_unlock(m);
-        }
+        rc = assign_uids(m, c.fresh, c.nfresh, e);
+        c.nfresh = 0;
     }
     compare_free(&c);
+    numbers_unlock(m);
+    return rc;
+}
+
+static int take_fresh(struct mailbox *m, struct compare *c, struct err *e)
+{
+    bool others;
+    int rc;
+
+    if (c->nfresh == 0)
+        return 0;
+    if (numbers_lock(m, &others, e) < 0)
+        return -1;
+    rc = others ? scan_cur(m, e) : 0;
+    if (rc == 0) {
+        rc = assign_uids(m, c->fresh, c->nfresh, e);
+        c->nfresh = 0;
+    }
+    numbers_unlock(m);
     return rc;
 }
 
 int scan_fresh(struct mailbox *m, struct err *e)
 {
-    int64_t wall = now_ns(CLOCK_REALTIME), stamp = folder_stamp(m->fresh);
+    int64_t wall = clock_ns(CLOCK_REALTIME), stamp = folder_stamp(m->fresh);
     struct compare c = {.m = m};
     DIR *list = fs_list(m->fresh);
     struct dirent *d;
     struct name name;
     size_t odd = 0;
-    bool others;
     int rc = 0;
 
     if (!list)
@@ -480,18 +534,8 @@ int scan_fresh(struct mailbox *m, struct err *e)
     closedir(list);
     m->fresh_stamp = rc == 0 ? stamp : 0;
     m->fresh_trusted = wall - stamp > TRUST_AGE;
-    if (rc == 0 && c.nfresh) {
-        rc = numbers_lock(m, &others, e);
-        if (rc == 0) {
-            if (others)
-                rc = scan_cur(m, e);
-            if (rc == 0) {
-                rc = assign_uids(m, c.fresh, c.nfresh, e);
-                c.nfresh = 0;
-            }
-            numbers_unlock(m);
-        }
-    }
+    if (rc == 0)
+        rc = take_fresh(m, &c, e);
     compare_free(&c);
     return rc;
 }

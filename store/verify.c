@@ -237,15 +237,16 @@ static void check_staging(struct look *l)
         close(tmp);
 }
 
-/* What index and cache say counts no more. Their files stay: who has one open would go on in it alone. */
+/* With the lock held: index and cache are made anew by whoever comes next; who has them open sees it. */
 static void drop_derived(struct look *l)
 {
     int fd = index_open(l->state);
 
     if (fd >= 0) {
-        (void)index_forget(fd);
+        index_spoil(l->state, fd);
         close(fd);
     }
+    fs_unlink(l->state, "postamt.cache");
 }
 
 /* The way every session takes. */

@@ -54,6 +54,8 @@ static void push(uint32_t **at, size_t *n, size_t *size, uint32_t uid)
 /* The mailbox' messages from the i-th on; \Recent is claimed by the first who may. */
 static void announce(struct view *v, size_t i)
 {
+    uint32_t claimed = 0;
+
     for (; i < v->m->n; i++) {
         struct message *msg = &v->m->msgs[i];
 
@@ -61,9 +63,13 @@ static void announce(struct view *v, size_t i)
         if (!msg->recent)
             continue;
         push(&v->recent, &v->nrecent, &v->recent_size, msg->uid);
-        if (!v->read_only)
-            msg->recent = false;
+        if (v->read_only)
+            continue;
+        msg->recent = false;
+        claimed = msg->uid;
     }
+    if (claimed)
+        journal_claimed(v->m, claimed);
 }
 
 struct view *view_new(struct mailbox *m, bool read_only)

@@ -311,7 +311,7 @@ static void step(struct slice line, struct buf *got)
         struct slice folder = slice_eq(rest, SLICE("INBOX")) ? SLICE("") : rest;
 
         deliver_to(folder);
-        imapd_worker_ops.changed(&w, folder, true);
+        imapd_worker_ops.changed(&w, folder, &(struct worker_news){0});
     } else if (slice_eq(what, SLICE("quota"))) {
         assert_true(slice_u64(rest, UINT64_MAX, &w.quota));
     } else if (slice_eq(what, SLICE("wait"))) {

@@ -800,42 +800,13 @@ static void uids_used_up(void **state)
     assert_int_equal(append(w->a, "INBOX", "x\r\n", 0, NULL), 22);
 }
 
-static void a_damaged_index(void **state)
-{
-    struct world *w = *state;
-    const char *path = "state/" BOX_PATH "/INBOX/postamt.index";
-    struct mailbox *m;
-    struct buf whole = BUF_INIT(10000);
-
-    append(w->a, "INBOX", "1\r\n", 0, NULL);
-    append(w->a, "INBOX", "2\r\n", 0, NULL);
-    assert_int_equal(fs_load(w->b.root, path, &whole, 9000), 0);
-    assert_int_equal(whole.n, 128);
-    for (size_t i = 0; i < whole.n; i += 5) {
-        int fd = fs_open_write(w->b.root, path, 02, 0);
-        char flipped = (char)(whole.p[i] ^ 0x41);
-
-        assert_true(fd >= 0);
-        assert_int_equal(fs_pwrite_all(fd, whole.p, whole.n, 0), 0);
-        assert_int_equal(fs_pwrite_all(fd, &flipped, 1, (off_t)i), 0);
-        close(fd);
-        m = open_box(w->a, "INBOX");
-        assert_int_equal(mailbox_count(m), 2);
-        assert_true(mailbox_uidnext(m) > 2);
-        assert_true(mailbox_uidnext(m) < 200000);
-        mailbox_close(m);
-    }
-    buf_free(&whole);
-    assert_true(append(w->a, "INBOX", "3\r\n", 0, NULL) > 2);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {T(furnishes), T(lists), T(recreated_has_larger_uidvalidity),
         T(renames), T(delivers_and_appends), T(flags_and_expunge), T(unchanged_keeps_modseq),
         T(copies_and_moves), T(state_is_derived), T(foreign_changes), T(never_a_false_expunge), T(adopts),
-        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up), T(a_damaged_index)};
+        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
