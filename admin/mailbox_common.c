@@ -109,6 +109,7 @@ static void take_account(void *ctx, struct slice json)
     take_address(&p->address, json);
     p->quota = quota > 0 ? (uint64_t)quota : 0;
     p->used = used > 0 ? (uint64_t)used : 0;
+    p->used_known = json_is_integer(json_object_get(item, "used"));
     json_decref(item);
 }
 
@@ -235,6 +236,7 @@ enum err_code mailbox_open_account(struct cli *c, const char *address, struct ma
                              : fault_set(&c->fault, ERR_NO_USER, NULL, "there is no account %s", address);
     p->quota = known.quota;
     p->used = known.used;
+    p->used_known = known.used_known;
     free(known.address);
     return code;
 }

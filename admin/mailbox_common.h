@@ -25,6 +25,7 @@ struct mailbox_place {
     struct account *account;
     uint64_t quota; /* octets, 0: none; with mailbox_open_account only */
     uint64_t used;
+    bool used_known; /* false: nobody has counted yet */
 };
 
 /* The account is in the directory; its folders are made if it never had mail. On failure too *p is for

@@ -7,6 +7,7 @@
 #include "common/fs.h"
 #include "common/mem.h"
 #include "mail/mbox.h"
+#include "store/delivery.h"
 #include "store/import.h"
 
 #include <errno.h>
@@ -497,8 +498,13 @@ enum err_code cmd_mailbox_import(struct cli *c)
         code = mailbox_open_account(c, c->args.object[0], &r.place);
     if (code != ERR_OK)
         goto out;
+    if (r.place.quota && !r.place.used_known) {
+        uint64_t messages;
+
+        rc = delivery_usage(r.place.mail_root, slice_str(r.place.path), &r.place.used, &messages, &r.e);
+    }
     total = size;
-    if (kind == FORMAT_MAILDIR)
+    if (rc == 0 && kind == FORMAT_MAILDIR)
         rc = each_folder(&r, fd, buf_slice(&mailbox), &total);
     progress_begin(&r.progress, c, "import", total);
     if (rc == 0 && kind == FORMAT_MAILDIR) {

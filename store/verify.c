@@ -249,17 +249,47 @@ static void drop_derived(struct look *l)
     fs_unlink(l->state, "postamt.cache");
 }
 
-/* The way every session takes. */
+/* One of another boot says so itself and is made anew: only one that claims to be good and is not is found.
+ */
+static bool index_is_damaged(struct look *l)
+{
+    int fd = fs_open_read(l->state, INDEX_FILE);
+    struct index_base base = {.names = BUF_INIT(BUF_OWN)};
+    struct index_header h;
+    bool damaged = false;
+
+    if (fd < 0)
+        return false;
+    if (index_read(fd, &h) && h.has_base) {
+        damaged = !index_read_base(fd, &h, &base);
+        free(base.messages);
+        free(base.expunged);
+        buf_free(&base.names);
+    }
+    close(fd);
+    return damaged;
+}
+
+static void check_derived(struct look *l)
+{
+    bool damaged;
+
+    if (fs_lock(l->dir, true) < 0)
+        return;
+    damaged = index_is_damaged(l);
+    if (may_repair(l->v))
+        drop_derived(l);
+    fs_unlock(l->dir);
+    if (damaged)
+        tell(l->v, l->name, "", "the index is damaged", "it is made anew", true, may_repair(l->v));
+}
+
+/* The way every session takes; it moves what is in new/, so a mere look does not. */
 static void check_opening(struct look *l)
 {
     struct err e = {0};
-    struct mailbox *m;
+    struct mailbox *m = mailbox_open(l->v->account, l->name, &e);
 
-    if (may_repair(l->v) && fs_lock(l->dir, true) == 0) {
-        drop_derived(l);
-        fs_unlock(l->dir);
-    }
-    m = mailbox_open(l->v->account, l->name, &e);
     if (!m) {
         tell(l->v, l->name, "", e.detail, "see the log; clients cannot open it like that", false, false);
         return;
@@ -290,7 +320,8 @@ static int verify_mailbox(struct verify *v, struct slice name, struct err *e)
             rc = check_folder(&l, l.fresh, true, e);
         check_uids(&l);
         check_staging(&l);
-        if (rc == 0 && !v->dry)
+        check_derived(&l);
+        if (rc == 0 && may_repair(v))
             check_opening(&l);
     }
     for (size_t i = 0; i < 4; i++) {

@@ -127,8 +127,9 @@ def snapshot(m):
         for item in m.uid("FETCH", "1:*", "(FLAGS INTERNALDATE RFC822.SIZE)")[1]:
             if item:
                 flags = set(re.search(rb"FLAGS \(([^)]*)\)", item)[1].split()) - {b"\\Recent"}
+                date = re.search(rb'INTERNALDATE "([^"]+)"', item)[1]
                 messages[int(re.search(rb"UID (\d+)", item)[1])] = (
-                    flags, re.search(rb'INTERNALDATE "([^"]+)"', item)[1], re.search(rb"SIZE (\d+)", item)[1])
+                    flags, re.sub(rb"^ ", b"0", date), re.search(rb"SIZE (\d+)", item)[1])
         boxes[name] = validity, following, messages
     subscribed = names(m, "lsub")
     m.logout()
@@ -136,8 +137,12 @@ def snapshot(m):
 
 
 def compare(before, after):
-    for name in before[0]:
-        assert before[0][name] == after[0].get(name), f"{name}:\n{before[0][name]}\n{after[0].get(name)}"
+    for name, (validity, following, messages) in before[0].items():
+        there = after[0].get(name, (0, 0, {}))
+        assert (validity, following) == there[:2], (name, validity, following, there[:2])
+        assert messages.keys() == there[2].keys(), (name, messages.keys() ^ there[2].keys())
+        for uid in messages:
+            assert messages[uid] == there[2][uid], (name, uid, messages[uid], there[2][uid])
     assert before[1] <= after[1], before[1] - after[1]
 
 
