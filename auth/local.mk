@@ -35,8 +35,11 @@ auth_libauth_a_SOURCES += \
 auth_libauth_a_CPPFLAGS = $(AM_CPPFLAGS) -DPOSTAMT_SASL_PLUGINS=\"$(SASL_LIBDIR)/sasl2\"
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_throttle tests/unit/test_sasl
-TESTS += tests/unit/test_throttle tests/unit/test_sasl
+check_PROGRAMS += tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
+TESTS += tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
+tests_unit_test_login_time_SOURCES = tests/unit/test_login_time.c
+tests_unit_test_login_time_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_login_time_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS) -lm
 tests_unit_test_throttle_SOURCES = tests/unit/test_throttle.c
 tests_unit_test_throttle_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_throttle_LDADD = auth/libauth.a $(LIBS_COMMON) $(CMOCKA_LIBS)

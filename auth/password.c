@@ -18,9 +18,10 @@
 static const struct scheme {
     const char *name, *prefix;
     unsigned long cost;
+    const char *nobody; /* settings as of a new hash, which no password has: they decide what a try costs */
 } schemes[] = {
-    {"yescrypt", "$y$", 5},
-    {"sha512crypt", "$6$", 25000},
+    {"yescrypt", "$y$", 5, "$y$j9T$QMLK8rYl9Hb0Zk5xVn2Dt.$"},
+    {"sha512crypt", "$6$", 25000, "$6$rounds=25000$QMLK8rYl9Hb0Zk5x$"},
 };
 
 /* Hashes that are taken from elsewhere too; what is not here (DES, MD5, none) is never compared. */
@@ -29,9 +30,6 @@ static const struct known {
     size_t tail; /* characters behind the last '$' */
 } known[] = {{"$y$", 43}, {"$6$", 86}, {"$2b$", 53}, {"$2y$", 53}, {"$2a$", 53}, {"$5$", 43}, {"$7$", 43},
     {"$gy$", 43}};
-
-/* The settings of a yescrypt hash of cost 5 that no password has: its salt alone decides what a try costs. */
-static const char nobody[] = "$y$j9T$QMLK8rYl9Hb0Zk5xVn2Dt.$";
 
 #define PASSWORD_MAX 512 /* libcrypt's own limit */
 #define SALT_LEN 16
@@ -57,6 +55,21 @@ static bool crypt_to(struct slice password, const char *setting, char *out, size
     return good;
 }
 
+static const struct scheme *scheme_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (strcmp(schemes[i].name, name) == 0)
+            return &schemes[i];
+    return NULL;
+}
+
+const char *password_nobody(const char *scheme)
+{
+    const struct scheme *s = scheme_of(scheme);
+
+    return s ? s->nobody : schemes->nobody;
+}
+
 static bool can_hash(struct slice password)
 {
     return password.n > 0 && password.n <= PASSWORD_MAX && slice_chr(password, '\0') < 0;
@@ -66,11 +79,9 @@ int password_hash(struct slice password, const char *scheme, char *out, size_t s
 {
     char setting[CRYPT_GENSALT_OUTPUT_SIZE];
     char random[SALT_LEN];
-    const struct scheme *s = schemes;
+    const struct scheme *s = scheme_of(scheme);
 
-    while (s < schemes + sizeof schemes / sizeof *schemes && strcmp(s->name, scheme) != 0)
-        s++;
-    if (s == schemes + sizeof schemes / sizeof *schemes)
+    if (!s)
         return err_set(e, ERR_CONFIG, "there is no password scheme %s; use yescrypt or sha512crypt", scheme);
     if (!can_hash(password))
         return err_set(e, ERR_SYNTAX, "that password cannot be used; use 8 to 256 characters");
@@ -118,9 +129,9 @@ bool password_verify(struct slice password, const char *hash)
 
     /* every refusal costs what a try at a real hash costs */
     if (!can_hash(password)) {
-        (void)crypt_to(SLICE("nothing"), nobody, made, sizeof made);
+        (void)crypt_to(SLICE("nothing"), schemes->nobody, made, sizeof made);
     } else if (!known_of(slice_str(hash))) {
-        (void)crypt_to(password, nobody, made, sizeof made);
+        (void)crypt_to(password, schemes->nobody, made, sizeof made);
     } else if (crypt_to(password, hash, made, sizeof made)) {
         size_t n = strlen(made);
 

@@ -12,6 +12,9 @@
 int password_hash(struct slice password, const char *scheme, char *out, size_t size, struct err *e);
 /* Constant time comparison. An empty or unknown hash takes as long as a yescrypt hash and fails. */
 bool password_verify(struct slice password, const char *hash);
+/* For password_verify where there is no account: fails, and costs what a try at a new hash of that scheme
+ * costs. */
+const char *password_nobody(const char *scheme);
 /*
  * A hash as another server wrote it, into out: crypt(3), with or without a prefix as "{CRYPT}" or
  * "{SHA512-CRYPT}". False when password_verify could not check it.

@@ -50,7 +50,7 @@
     X(AUTH_MECHANISMS, 0, "s space-separated mechanisms to announce; sent at start and when it changes")     \
     X(AUTH_CHALLENGE, 0, "u session, s challenge, not encoded")                                              \
     X(AUTH_OK, 0, "u session, s account, s ticket (16 octets), s final server data")                         \
-    X(AUTH_REFUSED, 0, "u session, e code, u milliseconds to wait before the answer")                        \
+    X(AUTH_REFUSED, 0, "u session, e code, u microseconds to wait before the answer")                        \
     X(RCPT_ANSWER, 0, "u session, e code (OK, NO_USER, NO_RELAY, OVER_QUOTA, UNAVAILABLE)")                  \
     /* authd -> parents */                                                                                   \
     X(AUTH_TICKET, 0,                                                                                        \

@@ -12,6 +12,8 @@
 
 #include "common/mem.h"
 
+#define LINGER_MAX ((size_t)4 << 20)
+
 struct stream_tuning stream_tuning = {
     .stall_ms = STREAM_STALL_SECONDS * 1000,
     .rate_window_ms = 30 * 1000,
@@ -302,7 +304,8 @@ void stream_close_now(struct stream *s)
 }
 
 /*
- * Throws away what comes. A close with unread input is a reset, and a reset may overtake the last answer.
+ * Throws away what comes. A close with unread input is a reset, and a reset may overtake the last answer. But
+ * who goes on talking at length is not listening: 4 MiB are what a client's kernel may have had under way.
  * IO_AGAIN: nothing there.
  */
 static enum stream_io discard(struct stream *s)
@@ -317,6 +320,9 @@ static enum stream_io discard(struct stream *s)
             return IO_EOF;
         if (n < 0)
             return i ? IO_OK : IO_AGAIN;
+        s->discarded += (size_t)n;
+        if (s->discarded > LINGER_MAX)
+            return IO_EOF;
     }
     return IO_OK;
 }
@@ -460,8 +466,13 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     stream_enter(s);
     if (!(what & EV_WRITE)) {
-        if (!stream_still_moves(s))
+        if (!stream_still_moves(s)) {
+            struct linger none = {.l_onoff = 1};
+
+            /* megabytes of it lie in the kernel, which would keep them for minutes: reset, do not close */
+            (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
             stream_fail(s, STREAM_STALLED, "the peer takes no output");
+        }
     } else if (s->tls_state == TLS_HANDSHAKE) {
         stream_tls_step(s);
     } else {

@@ -92,6 +92,7 @@ struct stream {
     struct stream_clock *clock;
     uint64_t acked; /* octets the peer's TCP had acknowledged when the stall timer last fired */
 
+    size_t discarded;      /* octets that came when we had closed */
     const char *detail;    /* static text */
     const char *in_detail; /* the same for in_end */
     uint8_t tls_state;

@@ -244,15 +244,26 @@ struct tls_context *conn_tls(struct conn *c)
     return c->pub.listener->service == SERVICE_SMTP ? r->tls_no_tickets : r->tls;
 }
 
+/* A relayed session has left the table, but not the process: both its sockets are ours. */
+static size_t load(const struct front *f)
+{
+    return f->count + (size_t)f->relayed;
+}
+
+bool front_is_crowded(const struct front_conn *c)
+{
+    return load(c->front) > (size_t)c->front->role->settings->connections * 8 / 10;
+}
+
 static void open_conn(struct port *p, int fd, const struct sockaddr_storage *ss)
 {
     struct front *f = p->front;
     struct conn *c;
 
     /* room by ending the oldest nobody logged in on: a flood of idle connections keeps no one out (S18) */
-    if (f->count >= f->role->settings->connections && f->oldest)
+    if (load(f) >= f->role->settings->connections && f->oldest)
         conn_say_bye(f->oldest, ERR_TOO_MANY, false);
-    if (f->count >= f->role->settings->connections || f->count >> SLOT_BITS) {
+    if (load(f) >= f->role->settings->connections || f->count >> SLOT_BITS) {
         LOG(REFUSED, NULL, F_STR("why", "limits.connections is reached"));
         close(fd);
         return;

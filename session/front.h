@@ -73,6 +73,9 @@ void front_auth_step(struct front_conn *c, struct slice data);
 void front_auth_cancel(struct front_conn *c);
 void front_auth_login(struct front_conn *c, struct slice user, struct slice password);
 
+/* More than 80 % of limits.connections are taken: who is slow must go sooner (security.md 4.4). */
+bool front_is_crowded(const struct front_conn *c);
+
 void front_starttls(struct front_conn *c);
 /* After authenticated(): give the session to the parent's worker. tag: what the worker answers the login
  * with. The reply to the login is the worker's. On failure bye() is called. Pending output must have been

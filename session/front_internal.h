@@ -65,7 +65,7 @@ void conn_forget(struct conn *c, bool tell);
 void conn_say_bye(struct conn *c, enum err_code code, bool is_timeout);
 
 /* front_login.c */
-void login_refuse_later(struct conn *c, enum err_code code, uint64_t ms);
+void login_refuse_later(struct conn *c, enum err_code code, uint64_t microseconds);
 /* AUTH_OK, AUTH_REFUSED; false: malformed */
 bool login_ok(struct conn *c, struct ipc_in *in);
 bool login_refused(struct conn *c, struct ipc_in *in);

@@ -26,9 +26,10 @@ static void on_refusal_due(evutil_socket_t fd, short what, void *arg)
     c->pub.front->ops->refused_auth(&c->pub, c->refusal);
 }
 
-void login_refuse_later(struct conn *c, enum err_code code, uint64_t ms)
+void login_refuse_later(struct conn *c, enum err_code code, uint64_t microseconds)
 {
-    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    struct timeval tv = {
+        .tv_sec = (time_t)(microseconds / 1000000), .tv_usec = (suseconds_t)(microseconds % 1000000)};
 
     c->step = CONN_REFUSED;
     c->refusal = code;
@@ -124,14 +125,14 @@ bool login_ok(struct conn *c, struct ipc_in *in)
 bool login_refused(struct conn *c, struct ipc_in *in)
 {
     enum err_code code = ipc_get_err(in);
-    uint64_t ms = ipc_get_u64(in);
+    uint64_t us = ipc_get_u64(in);
 
-    if (!ipc_end(in) || ms > 60000)
+    if (!ipc_end(in) || us > 60000000)
         return false;
     if (c->step != CONN_AUTHENTICATING)
         return true;
     c->pub.failures++;
-    login_refuse_later(c, code, ms);
+    login_refuse_later(c, code, us);
     return true;
 }
 

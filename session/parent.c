@@ -9,7 +9,8 @@
 #include "common/mem.h"
 #include "session/parent_internal.h"
 
-/* What an address has open, and how many it began in this minute. */
+/* What an address has open, and how many it began in this minute; without those that logged in (of SMTP's
+ * only the second). */
 struct address {
     unsigned open, fresh;
 };
@@ -90,6 +91,18 @@ static void address_leaves(struct parent *p, const char *ip)
     }
 }
 
+void session_is_known(struct parent *p, struct session *s)
+{
+    struct address *a = hmap_get(&p->addresses, slice_str(s->pub.ip));
+
+    if (a && a->fresh)
+        a->fresh--;
+    if (p->ops->spawner == ROLE_COUNT || s->has_left)
+        return;
+    s->has_left = true;
+    address_leaves(p, s->pub.ip);
+}
+
 void session_free(struct parent *p, struct session *s)
 {
     struct front_key k = {s->pub.front, s->pub.session};
@@ -101,7 +114,8 @@ void session_free(struct parent *p, struct session *s)
             p->ops->session_gone(p->role, &s->pub);
     }
     hmap_remove(&p->by_id, slice_of(&s->id, sizeof s->id));
-    address_leaves(p, s->pub.ip);
+    if (!s->has_left)
+        address_leaves(p, s->pub.ip);
     free(s->pub.account);
     free(s->pub.path);
     free(s);
@@ -180,6 +194,7 @@ static void stamp(struct parent_session *s, struct ticket *t)
     s->account = t->account;
     s->path = t->path;
     t->account = t->path = NULL;
+    session_is_known(((struct session *)s)->p, (struct session *)s);
 }
 
 /* A session of SMTP that is only heard of now, though it is logged in already. */

@@ -17,6 +17,7 @@ struct session {
     struct parent *p;
     uint64_t id;    /* our own number for it: key of by_id, told to the worker */
     bool is_handed; /* the worker has it; the front no longer knows it */
+    bool has_left;  /* its address: it does not count there any more */
     struct parent_worker *worker;
     struct session *next, **here; /* of the worker's */
 };
@@ -70,6 +71,8 @@ struct parent {
 struct parent *parent_of(struct role *r);
 struct session *session_by_id(struct parent *p, uint64_t id);
 void session_free(struct parent *p, struct session *s);
+/* It logged in: it is no longer one of those an address may have without login. */
+void session_is_known(struct parent *p, struct session *s);
 int64_t parent_now(void);
 /* Do limits of one address hold for this one? Not for loopback unless limits.loopback is set. */
 bool parent_counts(const struct parent *p, const char *ip);

@@ -184,6 +184,7 @@ static enum err_code hand_to_worker(struct parent *p, struct session *s, const s
         s->next->here = &s->next;
     w->sessions = s;
     w->nsessions++;
+    session_is_known(p, s);
     send_quota(w, t->quota, t->used);
     ipc_begin(&out, IPC_WORKER_SESSION);
     ipc_put_u64(&out, s->id);

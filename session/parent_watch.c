@@ -100,12 +100,15 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
     hmap_walk(&p->workers, worker_poll, &all);
 }
 
+/* Two limits of the kernel: the instances of all processes of our uid, and what each of them may watch. */
 static void no_watch(struct parent *p, const char *why)
 {
     struct timeval every = {.tv_sec = POLL_SECONDS};
+    const char *fix = p->inotify_fd < 0 ? "sysctl fs.inotify.max_user_instances=1024"
+                                        : "sysctl fs.inotify.max_user_watches=524288";
 
     if (!p->poll_said)
-        LOG(WATCH, NULL, F_STR("why", why), F_STR("fix", "sysctl fs.inotify.max_user_watches=524288"));
+        LOG(WATCH, NULL, F_STR("why", why), F_STR("fix", fix));
     p->poll_said = true;
     if (!event_pending(p->poll_timer, EV_TIMEOUT, NULL))
         event_add(p->poll_timer, &every);

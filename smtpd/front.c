@@ -18,7 +18,8 @@
 #define ERRORS_HARD 20
 #define JUNK_MAX 20
 #define SLOW_MS 1000
-#define TEXT_RATE 500 /* octets a second */
+#define CROWDED_MS 10000 /* instead of limits.smtp_timeout */
+#define TEXT_RATE 500    /* octets a second */
 #define SCRATCH_MAX ((size_t)64 * 1024)
 #define TRANSACTION_MAX ((size_t)512 * 1024)
 
@@ -127,9 +128,13 @@ void smtp_time_command(struct smtp_session *s)
     uint64_t session = (is_nobody ? set->smtp_timeout_s : set->smtp_session_s) * 1000;
     uint64_t gone = (uint64_t)(smtp_now() - s->opened);
     uint64_t left = session > gone ? session - gone : 1;
+    uint64_t command = set->smtp_timeout_s * 1000;
 
+    /* where it is the client that we wait for */
+    if (s->phase < SMTP_WAIT_AUTH && !s->account && front_is_crowded(s->c))
+        command = least(command, CROWDED_MS);
     stream_min_rate(s->c->stream, 0);
-    stream_deadline(s->c->stream, (unsigned)least(least(left, set->smtp_timeout_s * 1000), 1u << 30));
+    stream_deadline(s->c->stream, (unsigned)least(least(left, command), 1u << 30));
 }
 
 /* A text may take long, but must keep coming. */

@@ -195,6 +195,13 @@ static unsigned message_bits(const struct message *msg)
     return (msg->unnamed ? BIT_UNNAMED : 0) | (msg->recent ? BIT_RECENT : 0);
 }
 
+/* A name as it can stand in a folder; whoever wrote the file, it leads nowhere else. */
+static bool is_file_name(const char *name, size_t n)
+{
+    return n > 0 && n <= NAME_LEN_MAX && name[0] != '.' && name[n] == '\0' && !memchr(name, '\0', n) &&
+           !memchr(name, '/', n);
+}
+
 static bool take_messages(const struct disk_message *from, size_t n, struct index_base *out)
 {
     uint32_t last = 0;
@@ -203,8 +210,8 @@ static bool take_messages(const struct disk_message *from, size_t n, struct inde
         const struct disk_message *d = &from[i];
         struct message *msg = &out->messages[i];
 
-        if (d->uid <= last || d->name_n == 0 || d->name_n > NAME_LEN_MAX || d->name_at >= out->names.n ||
-            out->names.n - d->name_at <= d->name_n || out->names.p[d->name_at + d->name_n] != '\0')
+        if (d->uid <= last || d->name_at >= out->names.n || out->names.n - d->name_at <= d->name_n ||
+            !is_file_name(out->names.p + d->name_at, d->name_n))
             return false;
         last = d->uid;
         *msg = (struct message){.uid = d->uid,
@@ -408,7 +415,7 @@ bool index_next(struct slice *rest, struct index_entry *out)
         return false;
     has_name = d.what == INDEX_ADD || d.what == INDEX_NAME;
     size += facts_size(d.what) + (has_name ? name_room(d.name_n) : 0);
-    if (rest->n < size || (has_name && (d.name_n == 0 || d.name_n > NAME_LEN_MAX)) ||
+    if (rest->n < size ||
         d.checksum != checksum64(0, slice_of(rest->p + sizeof d.checksum, size - sizeof d.checksum)))
         return false;
     if (facts_size(d.what))
@@ -427,7 +434,7 @@ bool index_next(struct slice *rest, struct index_entry *out)
     if (has_name) {
         const char *name = rest->p + sizeof d + facts_size(d.what);
 
-        if (strnlen(name, name_room(d.name_n)) != d.name_n)
+        if (!is_file_name(name, d.name_n))
             return false;
         out->msg.file = (char *)(uintptr_t)name;
     }

@@ -31,6 +31,11 @@ E2E_TESTS += tests/e2e/idle.py
 E2E_TESTS += tests/e2e/lifecycle.py
 E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
+E2E_TESTS += tests/e2e/attack_login.py
+E2E_TESTS += tests/e2e/attack_flood.py
+E2E_TESTS += tests/e2e/attack_slow.py
+E2E_TESTS += tests/e2e/attack_local.py
+E2E_TESTS += tests/e2e/attack_limits.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
@@ -89,8 +94,14 @@ faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/kill_ledger.py 300
 
+# The long forms of the attacks: 1,000 tries a kind, 1 GiB and 2^20 recipients, 5,000 connections, the minutes of the slow.
+attacks: all $(check_PROGRAMS)
+	if test -x tests/unit/test_login_time; then tests/unit/test_login_time 1000 && tests/unit/test_login_time 1000 yescrypt; fi
+	$(AM_TESTS_ENVIRONMENT) for t in "login --long" "flood --long" "slow --long" local limits; do \
+	set -- $$t; python3 $(top_srcdir)/tests/e2e/attack_$$1.py $$2 || exit 1; done
+
 # System calls that the sandbox allows and nothing makes (root, strace).
 calls: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/lint/calls.py; rc=$$?; test $$rc = 0 || test $$rc = 77
 
-.PHONY: calls faults check-all lint lint-fast check-sanitizers
+.PHONY: attacks calls faults check-all lint lint-fast check-sanitizers

@@ -48,6 +48,12 @@ bool password_verify(struct slice password, const char *hash)
     return false;
 }
 
+const char *password_nobody(const char *scheme)
+{
+    (void)scheme;
+    return "nobody";
+}
+
 int password_hash(struct slice password, const char *scheme, char *out, size_t size, struct err *e)
 {
     (void)password;

@@ -23,6 +23,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_mbox \
 	tests/fuzz/fuzz_mime \
 	tests/fuzz/fuzz_name \
+	tests/fuzz/fuzz_index \
 	tests/fuzz/fuzz_parent \
 	tests/fuzz/fuzz_pop3_command \
 	tests/fuzz/fuzz_sasl \
@@ -73,6 +74,9 @@ tests_fuzz_fuzz_mbox_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_mime_SOURCES = tests/fuzz/fuzz_mime.c
 tests_fuzz_fuzz_mime_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_mime_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_index_SOURCES = tests/fuzz/fuzz_index.c
+tests_fuzz_fuzz_index_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_index_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
 tests_fuzz_fuzz_name_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_name_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)

@@ -425,6 +425,35 @@ static void test_per_address(void **state)
     hear_refused(FRONT0, 14, ERR_TOO_MANY);
 }
 
+/* Thirty people behind one address: who logged in is none of those it may have without login. */
+static void test_logged_in_make_room(void **state)
+{
+    int worker = -1;
+
+    (void)state;
+    settings.new_per_minute = 3;
+    settings.connections_per_user = 100;
+    for (uint64_t n = 1; n <= 20; n++) {
+        session_open_from(FRONT0, n, "192.0.2.9");
+        ticket(0, n, A, "anna");
+        take(FRONT0, n, A);
+        if (n == 1)
+            worker = hear_spawn("anna");
+        hear_session(worker);
+        hear(far[FRONT0], IPC_SESSION_TAKEN);
+    }
+    for (uint64_t n = 21; n <= 23; n++)
+        session_open_from(FRONT0, n, "192.0.2.9");
+    assert_true(is_quiet(far[FRONT0]));
+    session_open_from(FRONT0, 24, "192.0.2.9");
+    hear_refused(FRONT0, 24, ERR_TOO_MANY);
+    session_end(worker, 2); /* one that logged in goes: that is no room for another without login */
+    turn();
+    session_open_from(FRONT0, 25, "192.0.2.9");
+    hear_refused(FRONT0, 25, ERR_TOO_MANY);
+    close(worker);
+}
+
 /* More sessions than a front can have: it is none of ours any more. */
 static void test_flood(void **state)
 {
@@ -620,9 +649,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {T(test_ticket), T(test_forged), T(test_twice),
-        T(test_refused_costs_nothing), T(test_per_address), T(test_flood), T(test_tickets_bounded),
-        T(test_front_dies), T(test_malformed), T(test_authds_words), T(test_worker_dies), T(test_linger),
-        T(test_no_spawner), T(test_account_changed)};
+        T(test_refused_costs_nothing), T(test_per_address), T(test_logged_in_make_room), T(test_flood),
+        T(test_tickets_bounded), T(test_front_dies), T(test_malformed), T(test_authds_words),
+        T(test_worker_dies), T(test_linger), T(test_no_spawner), T(test_account_changed)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

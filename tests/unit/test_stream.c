@@ -711,6 +711,31 @@ static void close_at_end(struct watch *w, struct stream *s)
 }
 
 /* A peer that shuts its writing side still hears what we say. */
+/* Who never stops talking after our last word is cut off (S16). */
+static void lingering_is_bounded(void **state)
+{
+    static char much[64 * 1024];
+    struct watch w;
+    size_t sent = 0;
+    ssize_t n = 1;
+
+    (void)state;
+    watch_open(&w);
+    stream_pause(w.s);
+    say(&w, "what nobody wants");
+    stream_close_after_flush(w.s);
+    w.s = NULL;
+    for (int i = 0; i < 1000 && n > 0; i++) {
+        run_ready(&w);
+        n = send(w.peer, much, sizeof much, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    assert_int_equal(n, -1);
+    assert_int_equal(errno, EPIPE);
+    assert_in_range(sent, 4 << 20, 5 << 20);
+    watch_close(&w);
+}
+
 static void half_closed_peer(void **state)
 {
     struct watch w;
@@ -1162,6 +1187,7 @@ int main(void)
         cmocka_unit_test(free_inside_callbacks),
         cmocka_unit_test(close_after_flush),
         cmocka_unit_test(lingering),
+        cmocka_unit_test(lingering_is_bounded),
         cmocka_unit_test(half_closed_peer),
         cmocka_unit_test(detach),
         cmocka_unit_test(deadline),

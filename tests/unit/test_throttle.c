@@ -165,6 +165,78 @@ static void test_loopback(void **state)
     throttle_free(counted);
 }
 
+/* ---- A01: ten thousand tries, one a second ---- */
+
+#define TRIES 10000
+
+struct tries {
+    const char *user, *password; /* '#' stands for the number of the try */
+    unsigned networks;           /* how many /24 the tries come from; 0: as many as tries */
+    unsigned hosts;              /* in each of them */
+    unsigned got_through;
+};
+
+static void fill(char *out, size_t size, const char *pattern, unsigned n)
+{
+    const char *mark = strchr(pattern, '#');
+
+    if (mark)
+        snprintf(out, size, "%.*s%u%s", (int)(mark - pattern), pattern, n, mark + 1);
+    else
+        snprintf(out, size, "%s", pattern);
+}
+
+static unsigned run_tries(const struct tries *x)
+{
+    struct throttle *t = throttle_new(false);
+    unsigned through = 0;
+
+    throttle_succeeded(t, IP("192.0.2.77"), USER, 500);
+    for (unsigned i = 0; i < TRIES; i++) {
+        unsigned network = x->networks ? i % x->networks : i;
+        unsigned host = x->hosts ? i / (x->networks ? x->networks : 1) % x->hosts : 1;
+        char ip[24], user[40], password[40];
+
+        snprintf(ip, sizeof(ip), "10.%u.%u.%u", network >> 8, network & 255, host);
+        fill(user, sizeof(user), x->user, i);
+        fill(password, sizeof(password), x->password, i);
+        if (throttle_allows(t, slice_str(ip), slice_str(user), 1000 + i)) {
+            through++;
+            throttle_failed(t, slice_str(ip), slice_str(user), slice_str(password), 1000 + i);
+        }
+        /* whoever owns the account comes in from where he always does, at every moment of it */
+        assert_true(throttle_allows(t, IP("192.0.2.77"), USER, 1000 + i));
+    }
+    throttle_free(t);
+    return through;
+}
+
+static void test_ten_thousand(void **state)
+{
+    static const struct tries table[] = {
+        /* guesses at one account, from one address, one network, the whole world: 20 an hour over 2.8 hours
+         */
+        {.user = "anna@example.org", .password = "p#", .networks = 1, .hosts = 1, .got_through = 50},
+        {.user = "anna@example.org", .password = "p#", .networks = 1, .hosts = 250, .got_through = 60},
+        {.user = "anna@example.org", .password = "p#", .networks = 0, .hosts = 1, .got_through = 60},
+        /* one password at ten thousand accounts: 50 a day of an address, 150 of its network */
+        {.user = "u#@example.org", .password = "Summer2026", .networks = 1, .hosts = 1, .got_through = 50},
+        {.user = "u#@example.org", .password = "Summer2026", .networks = 1, .hosts = 250, .got_through = 150},
+        {.user = "u#@example.org", .password = "Summer2026", .networks = 4, .hosts = 250, .got_through = 600},
+        /* and a guess at another account each time */
+        {.user = "u#@example.org", .password = "p#", .networks = 1, .hosts = 1, .got_through = 50},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        unsigned through = run_tries(&table[i]);
+
+        if (through != table[i].got_through)
+            fail_msg(
+                "row %zu: %u of %d tries were let through, not %u", i, through, TRIES, table[i].got_through);
+    }
+}
+
 /* Odd addresses are their own; nothing crashes, nothing is forgotten under a flood. */
 static void test_odd_and_flood(void **state)
 {
@@ -196,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_no_password),
         cmocka_unit_test(test_known_good),
         cmocka_unit_test(test_loopback),
+        cmocka_unit_test(test_ten_thousand),
         cmocka_unit_test(test_odd_and_flood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
