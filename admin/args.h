@@ -10,7 +10,7 @@
 #include "admin/fault.h"
 #include "admin/verbs.h"
 
-#define ARGS_MAX 2 /* objects of a verb */
+#define ARGS_MAX 3 /* objects of a verb */
 
 struct args {
     const char *noun;        /* NULL: none was named */

@@ -18,6 +18,7 @@ struct cli {
     struct settings *settings; /* NULL until cli_settings */
     bool json, plain, colour;
     struct fault fault;
+    int status; /* of a run that did not fail: 1 a check found problems, 2 partly done */
 };
 
 /* Reads the configuration if that was not done yet; its complaints go to stderr. */
@@ -44,6 +45,15 @@ enum err_code domain_list(struct cli *c);
 enum err_code domain_remove(struct cli *c);
 enum err_code cmd_mailbox_purge(struct cli *c);
 enum err_code cmd_mailbox_undelete(struct cli *c);
+enum err_code cmd_mailbox_create(struct cli *c);
+enum err_code cmd_mailbox_delete(struct cli *c);
+enum err_code cmd_mailbox_export(struct cli *c);
+enum err_code cmd_mailbox_export_dovecot(struct cli *c);
+enum err_code cmd_mailbox_import(struct cli *c);
+enum err_code cmd_mailbox_list(struct cli *c);
+enum err_code cmd_mailbox_rename(struct cli *c);
+enum err_code cmd_mailbox_repair(struct cli *c);
+enum err_code cmd_mailbox_verify(struct cli *c);
 enum err_code password_check(struct cli *c);
 enum err_code password_set(struct cli *c);
 enum err_code status_show(struct cli *c);

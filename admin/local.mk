@@ -10,7 +10,11 @@ admin_libadmin_a_SOURCES = \
 	admin/link.c admin/link.h \
 	admin/mailbox_common.c admin/mailbox_common.h \
 	admin/mailbox_undelete.c \
+	admin/mailbox_boxes.c admin/mailbox_check.c admin/mailbox_export.c admin/mailbox_files.h \
+	admin/mailbox_import.c \
 	admin/output.c admin/output.h \
+	admin/progress.c admin/progress.h \
+	admin/rights.c admin/rights.h \
 	admin/secret.h \
 	admin/verbs.c admin/verbs.h
 

@@ -98,6 +98,21 @@ static void take_address(void *ctx, struct slice json)
     json_decref(item);
 }
 
+/* "account show" into a struct mailbox_place. */
+static void take_account(void *ctx, struct slice json)
+{
+    json_t *item = json_loadb(json.p, json.n, 0, NULL);
+    struct mailbox_place *p = ctx;
+    json_int_t quota = json_integer_value(json_object_get(item, "quota"));
+    json_int_t used = json_integer_value(json_object_get(item, "used"));
+
+    take_address(&p->address, json);
+    p->quota = quota > 0 ? (uint64_t)quota : 0;
+    p->used = used > 0 ? (uint64_t)used : 0;
+    p->used_known = json_is_integer(json_object_get(item, "used"));
+    json_decref(item);
+}
+
 struct addresses {
     char **at;
     size_t n;
@@ -211,15 +226,18 @@ enum err_code mailbox_open_known(struct cli *c, const char *address, struct mail
 
 enum err_code mailbox_open_account(struct cli *c, const char *address, struct mailbox_place *p)
 {
-    char *known = NULL;
+    struct mailbox_place known = {0};
     enum err_code code;
 
     *p = (struct mailbox_place){.mail_root = -1, .state_root = -1};
-    code = ask(c, json_pack("{s:s,s:s}", "verb", "account show", "address", address), take_address, &known);
+    code = ask(c, json_pack("{s:s,s:s}", "verb", "account show", "address", address), take_account, &known);
     if (code == ERR_OK)
-        code = known ? mailbox_open_known(c, known, p)
-                     : fault_set(&c->fault, ERR_NO_USER, NULL, "there is no account %s", address);
-    free(known);
+        code = known.address ? mailbox_open_known(c, known.address, p)
+                             : fault_set(&c->fault, ERR_NO_USER, NULL, "there is no account %s", address);
+    p->quota = known.quota;
+    p->used = known.used;
+    p->used_known = known.used_known;
+    free(known.address);
     return code;
 }
 

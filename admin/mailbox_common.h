@@ -23,6 +23,9 @@ struct mailbox_place {
     char *path;    /* account_path() of it, below mail_root and state_root */
     int mail_root, state_root;
     struct account *account;
+    uint64_t quota; /* octets, 0: none; with mailbox_open_account only */
+    uint64_t used;
+    bool used_known; /* false: nobody has counted yet */
 };
 
 /* The account is in the directory; its folders are made if it never had mail. On failure too *p is for

@@ -83,5 +83,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "postamt: stdout: %s\n", strerror(errno));
         return code == ERR_OK ? 75 : fault_exit(code);
     }
-    return fault_exit(code);
+    return code == ERR_OK ? c.status : fault_exit(code);
 }

@@ -31,6 +31,7 @@ enum flag {
     FLAG_NO_DELIVERY,
     FLAG_SINCE,
     FLAG_ALL,
+    FLAG_FORMAT,
     FLAG_COUNT
 };
 #define FLAG_BIT(f) (1u << (f))

@@ -220,7 +220,7 @@ static void foreign_changes(size_t size)
             fail("rename", NULL);
         pause_a_moment();
         from = begin();
-        if (mailbox_refresh(m, true, &e) < 0)
+        if (mailbox_refresh(m, &e) < 0)
             fail("refresh", &e);
         costs[r] = since(from);
         buf_free(&to);
@@ -237,7 +237,7 @@ static void foreign_changes(size_t size)
         close(fd);
         pause_a_moment();
         from = begin();
-        if (mailbox_refresh(m, true, &e) < 0)
+        if (mailbox_refresh(m, &e) < 0)
             fail("refresh", &e);
         costs[r] = since(from);
     }

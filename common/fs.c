@@ -253,6 +253,11 @@ int fs_sync_data(int fd)
     return fdatasync(fd);
 }
 
+void fs_start_write(int fd)
+{
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int fs_sync_dir(int dir_fd)
 {
     return fsync(dir_fd);

@@ -34,6 +34,9 @@ int fs_pread_all(int fd, void *to, size_t n, off_t at);
 int fs_pwrite_all(int fd, const void *from, size_t n, off_t at);
 
 int fs_sync_data(int fd);
+/* The text is on its way to the disk; fs_sync_data follows, and is short when several files had this first.
+ * Not for sandboxed roles. */
+void fs_start_write(int fd);
 int fs_sync_dir(int dir_fd);
 int fs_link(int from_dir, const char *from, int to_dir, const char *to);
 int fs_rename(int from_dir, const char *from, int to_dir, const char *to);

@@ -51,6 +51,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(PURGE, INFO, "expunged messages were removed for good, or could not be kept")                          \
     X(APPEND, INFO, "a client stored a message")                                                             \
     X(MAILBOX, INFO, "a mailbox was created, renamed or deleted")                                            \
+    X(TAKEOVER, INFO, "a mailbox of another server was taken over with its UIDs")                            \
     X(STORE_ODD, WARN, "something in a mail folder is not as it should be; it was left alone")               \
     X(STORE_ERROR, ERROR, "a file operation of the store failed")                                            \
     X(WATCH, WARN, "folders cannot be watched; they are polled instead")                                     \

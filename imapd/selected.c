@@ -73,7 +73,7 @@ void imap_send_changes(struct imap_session *s, bool with_expunges, bool refresh)
 
     if (!s->mailbox)
         return;
-    if (refresh && mailbox_refresh(s->mailbox, true, &e) < 0)
+    if (refresh && mailbox_refresh(s->mailbox, &e) < 0)
         LOG(STORE_ERROR, s->ws->sid, F_STR("error", err_row(e.code)->name), F_STR("detail", e.detail));
     if (view_has_news(s->view))
         view_sync(s->view, with_expunges, &events, s);
@@ -141,7 +141,7 @@ void imap_refresh_all(struct worker *w, struct slice name, const struct imap_ses
 
     if (!s)
         return;
-    mailbox_refresh(s->mailbox, true, &e);
+    mailbox_refresh(s->mailbox, &e);
     looked(w, s, but, &e);
 }
 
@@ -153,7 +153,7 @@ void imap_tell_all(struct worker *w, struct slice disk_name, const struct worker
     if (!s)
         return;
     if (news->new_only)
-        mailbox_refresh(s->mailbox, true, &e);
+        mailbox_refresh(s->mailbox, &e);
     else
         mailbox_told(s->mailbox, news->names, news->complete, &e);
     looked(w, s, NULL, &e);
@@ -167,7 +167,7 @@ int imap_select(struct imap_session *s, struct slice name, bool read_only, struc
     m = mailbox_open(s->account, name, e);
     if (!m)
         return -1;
-    if (mailbox_refresh(m, false, e) < 0) {
+    if (mailbox_refresh(m, e) < 0) {
         mailbox_close(m);
         return -1;
     }

@@ -289,7 +289,7 @@ static bool finish(struct imap_session *s)
     if (s->mailbox && !p->over) {
         struct err e = {0};
 
-        if (refresh && mailbox_refresh(s->mailbox, false, &e) < 0) {
+        if (refresh && mailbox_refresh(s->mailbox, &e) < 0) {
             log_err(s, c->row, &e);
             if (e.code == ERR_NO_MAILBOX)
                 gone = "the selected mailbox was deleted or renamed by another program; select one again";

@@ -9,12 +9,14 @@ mail_libmail_a_SOURCES = \
 	mail/mime.c mail/mime.h mail/mime_pack.c mail/mime_pack.h \
 	mail/preview.c mail/preview.h \
 	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
+	mail/mbox.c mail/mbox.h \
 	mail/base64.c mail/text.c mail/text.h \
 	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
-	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview
+	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview \
+	tests/unit/test_mbox
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
@@ -32,6 +34,9 @@ tests_unit_test_header_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_mime_SOURCES = tests/unit/test_mime.c
 tests_unit_test_mime_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_mime_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_mbox_SOURCES = tests/unit/test_mbox.c
+tests_unit_test_mbox_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_mbox_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_decode_SOURCES = tests/unit/test_decode.c
 tests_unit_test_decode_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_decode_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)

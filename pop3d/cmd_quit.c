@@ -30,7 +30,7 @@ enum pop3_step pop3_delete_some(struct pop3_session *s)
 
     if (s->left == s->count)
         return POP3_DONE;
-    if (s->at == 0 && mailbox_refresh(s->mailbox, false, &e) < 0) {
+    if (s->at == 0 && mailbox_refresh(s->mailbox, &e) < 0) {
         /* perhaps numbered anew: then our UIDs mean nothing any more */
         s->at = s->count;
         return give_up(s, s->count - s->left, &e);

@@ -9,7 +9,7 @@
 
 #include "pop3d/pop3.h"
 
-#define LISTING_WHAT_MAX 20 /* octets a listing_line may write: the longest number */
+#define LISTING_WHAT_MAX 70 /* octets a listing_line may write: the longest id (RFC 1939 7) */
 
 /* Writes what follows the number; returns the octet behind. */
 typedef char *listing_line(const struct pop3_session *s, const struct pop3_message *m, char *p);

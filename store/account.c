@@ -14,6 +14,7 @@
 #include "common/mem.h"
 #include "store/account_priv.h"
 #include "store/expunged.h"
+#include "store/foreign.h"
 #include "store/name.h"
 
 #define COUNTER_FILE "postamt-uidvalidity"
@@ -110,6 +111,8 @@ static int first_time(struct account *a, struct err *e)
     struct err made = {0};
     int rc;
 
+    if (subscriptions_take(a, e) < 0)
+        return -1;
     for (size_t i = 0; i < sizeof first_boxes / sizeof *first_boxes; i++) {
         struct slice name = slice_str(first_boxes[i].name);
 
@@ -216,40 +219,68 @@ void account_unlock(struct account *a)
     fs_unlock(a->mail);
 }
 
-int account_next_uidvalidity(struct account *a, uint32_t *out, struct err *e)
+/* *last: the highest given out here, or by the Dovecot that had the Maildir before; 0 for none. */
+static int counter_load(struct account *a, uint64_t *last, struct err *e)
 {
     struct buf text = BUF_INIT(64);
-    uint64_t last = 0, next = (uint64_t)time(NULL);
-    char staging[32];
-    int rc = -1;
+    uint32_t foreign;
+    int rc = 0;
 
+    *last = 0;
     if (fs_load(a->mail, COUNTER_FILE, &text, 32) < 0) {
-        if (errno != ENOENT) {
-            err_errno(e, COUNTER_FILE);
-            goto out;
-        }
-    } else if (!slice_u64(slice_trim(buf_slice(&text)), UINT32_MAX, &last)) {
+        if (errno != ENOENT)
+            rc = err_errno(e, COUNTER_FILE);
+        else if (buf_clear(&text), fs_load(a->maildir, FOREIGN_UIDVALIDITY, &text, 32) == 0 &&
+                                       foreign_parse_uidvalidity(buf_slice(&text), &foreign))
+            *last = foreign;
+    } else if (!slice_u64(slice_trim(buf_slice(&text)), UINT32_MAX, last)) {
         /* damaged: the clock goes on; said, not hidden */
-        err_set(e, ERR_CORRUPT, COUNTER_FILE " cannot be understood");
-        goto out;
+        rc = err_set(e, ERR_CORRUPT, COUNTER_FILE " cannot be understood");
     }
+    buf_free(&text);
+    return rc;
+}
+
+static int counter_store(struct account *a, uint64_t last, struct err *e)
+{
+    struct buf text = BUF_INIT(64);
+    char staging[32];
+    int rc = 0;
+
+    buf_printf(&text, "%llu\n", (unsigned long long)last);
+    staging_name(staging);
+    if (fs_replace(a->state, staging, a->mail, COUNTER_FILE, buf_slice(&text), 0600, true) < 0)
+        rc = err_errno(e, COUNTER_FILE);
+    buf_free(&text);
+    return rc;
+}
+
+int account_next_uidvalidity(struct account *a, uint32_t *out, struct err *e)
+{
+    uint64_t last, next = (uint64_t)time(NULL);
+
+    if (counter_load(a, &last, e) < 0)
+        return -1;
     if (next <= last)
         next = last + 1;
-    if (next == 0 || next > UINT32_MAX) {
-        err_set(e, ERR_INTERNAL, "no UIDVALIDITY is left");
-        goto out;
-    }
-    buf_clear(&text);
-    buf_printf(&text, "%llu\n", (unsigned long long)next);
-    staging_name(staging);
-    if (fs_replace(a->state, staging, a->mail, COUNTER_FILE, buf_slice(&text), 0600, true) < 0) {
-        err_errno(e, COUNTER_FILE);
-        goto out;
-    }
+    if (next == 0 || next > UINT32_MAX)
+        return err_set(e, ERR_INTERNAL, "no UIDVALIDITY is left");
     *out = (uint32_t)next;
-    rc = 0;
-out:
-    buf_free(&text);
+    return counter_store(a, next, e);
+}
+
+int account_saw_uidvalidity(struct account *a, uint32_t uidvalidity, struct err *e)
+{
+    uint64_t last;
+    int rc;
+
+    if (account_lock(a, e) < 0)
+        return -1;
+    rc = counter_load(a, &last, e);
+    /* the clock is above it nearly always */
+    if (rc == 0 && uidvalidity > last && uidvalidity >= (uint64_t)time(NULL))
+        rc = counter_store(a, uidvalidity, e);
+    account_unlock(a);
     return rc;
 }
 

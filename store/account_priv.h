@@ -42,6 +42,8 @@ void account_unlock(struct account *a);
 /* A UIDVALIDITY that no mailbox of this account had before: durable before it returns. Takes the account's
  * lock. */
 int account_new_uidvalidity(struct account *a, uint32_t *out, struct err *e);
+/* One that another server gave out: later ones of ours are above it. Takes the account's lock. */
+int account_saw_uidvalidity(struct account *a, uint32_t uidvalidity, struct err *e);
 /* The same with the lock held. */
 int account_next_uidvalidity(struct account *a, uint32_t *out, struct err *e);
 
@@ -60,8 +62,12 @@ void boxes_remove_rest(struct account *a, const char *entry);
 
 /* store/smallfiles.c: subscriptions and special uses, line by line as they are on disk. */
 int subscriptions_load(struct account *a, struct buf *text, struct err *e);
+/* The text without what stands before the first name. */
+struct slice subscriptions_lines(struct slice text);
 /* The next line that names a mailbox; false at the end. name is cleared before. */
 bool subscriptions_next(struct slice *rest, struct buf *name);
+/* Courier's list becomes ours, unless there is one: once, at the first login. */
+int subscriptions_take(struct account *a, struct err *e);
 int specials_load(struct account *a, struct buf *text, struct err *e);
 bool specials_next(struct slice *rest, enum special_use *use, struct slice *disk);
 /* The file of special uses is there: the account has been furnished. */

@@ -108,8 +108,8 @@ static int adopt_write(struct mailbox *m, const struct fresh *names, size_t n, u
 /* With the lock held. */
 static void adopt_end(struct mailbox *m)
 {
-    /* the renames are durable before the list goes; another process' list stays */
-    if (m->unnamed == 0 && file_stamp(m->dir, ADOPT_FILE) == m->adopt_stamp && fs_sync_dir(m->cur) == 0) {
+    /* the renames are durable before the list goes; who knows the array from the index has not read it yet */
+    if (m->unnamed == 0 && adopt_load(m, NULL) == 0 && fs_sync_dir(m->cur) == 0) {
         fs_unlink(m->dir, ADOPT_FILE);
         m->nadopted = 0;
         m->adopt_stamp = 0;
@@ -117,6 +117,7 @@ static void adopt_end(struct mailbox *m)
         free(m->adopted);
         m->adopted = NULL;
     }
+    takeover_done(m);
 }
 
 bool mailbox_adopt_step(struct mailbox *m, size_t most)
@@ -209,7 +210,7 @@ static void assign_one(struct mailbox *m, struct fresh *f, uint32_t uid, bool na
 
     if (!name_parse(slice_str(f->file), m->meta.uidvalidity, &name))
         goto out;
-    msg.flags = name.flags;
+    msg.flags = keywords_flags(m, name.flags);
     msg.size = name.size;
     msg.size_crlf = name.size_crlf;
     msg.saved = save_date(f, &name);

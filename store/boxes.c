@@ -118,7 +118,7 @@ static int add_subscriptions(struct account *a, struct listing *l, struct err *e
     struct slice rest;
     int rc = subscriptions_load(a, &text, e);
 
-    rest = buf_slice(&text);
+    rest = subscriptions_lines(buf_slice(&text));
     while (rc == 0 && subscriptions_next(&rest, &name))
         listing_add(l, buf_slice(&name))->subscribed = true;
     buf_free(&text);

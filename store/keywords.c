@@ -38,12 +38,16 @@ static void parse(struct mailbox *m, struct slice text)
     uint64_t n;
 
     keywords_free(m);
+    m->forwarded = 0;
     while (slice_cut(&text, '\n', &line)) {
         rest = line;
         slice_cut(&rest, ' ', &word);
         if (slice_u64(word, FLAG_KEYWORDS - 1, &n) && rest.n && !m->keywords[n] &&
-            (m->keywords[n] = slice_dup(rest)))
+            (m->keywords[n] = slice_dup(rest))) {
+            if (m->forwarded == 0 && slice_eq_nocase(rest, SLICE("$Forwarded")))
+                m->forwarded = FLAG_KEYWORD(n);
             continue;
+        }
         /* beyond z, or not understood: another server's, kept */
         buf_add(&m->keyword_rest, line);
         buf_add_char(&m->keyword_rest, '\n');
@@ -69,9 +73,16 @@ int keywords_load(struct mailbox *m, struct err *e)
     return rc;
 }
 
+uint32_t keywords_flags(const struct mailbox *m, uint32_t flags)
+{
+    return flags & m->forwarded ? (flags & ~m->forwarded) | FLAG_FORWARDED : flags;
+}
+
 struct slice mailbox_keyword(const struct mailbox *m, unsigned letter)
 {
-    struct slice name = letter < FLAG_KEYWORDS ? slice_str(m->keywords[letter]) : SLICE("");
+    struct slice name = letter < FLAG_KEYWORDS && FLAG_KEYWORD(letter) != m->forwarded
+                            ? slice_str(m->keywords[letter])
+                            : SLICE("");
 
     return is_keyword(name) ? name : SLICE("");
 }
@@ -87,7 +98,7 @@ static int find_letter(const struct mailbox *m, struct slice name)
 /* One that stands for nothing and is on no message; else one whose name no message bears any more. */
 static int free_letter(const struct mailbox *m)
 {
-    uint32_t used = 0;
+    uint32_t used = m->forwarded; /* names bear it, whatever the array says */
 
     for (size_t i = 0; i < m->n; i++)
         used |= m->msgs[i].flags;
@@ -133,6 +144,8 @@ static int take_letter(struct mailbox *m, struct slice name, struct err *e)
         return err_set(e, ERR_KEYWORDS_FULL, "%zu octets", name.n);
     before = m->keywords[letter];
     m->keywords[letter] = slice_dup(name);
+    if (slice_eq_nocase(name, SLICE("$Forwarded")))
+        m->forwarded = FLAG_KEYWORD(letter);
     if (save(m, e) < 0) {
         free(m->keywords[letter]);
         m->keywords[letter] = before;

@@ -17,6 +17,8 @@ store_libstore_a_SOURCES = \
 	store/expunged_purge.c \
 	store/folder.c store/folder.h \
 	store/ids.c store/ids.h \
+	store/foreign.c store/foreign.h store/foreign_export.c store/foreign_export.h \
+	store/import.c store/import.h \
 	store/index.c store/index.h \
 	store/journal.c store/journal.h \
 	store/keywords.c \
@@ -28,17 +30,22 @@ store_libstore_a_SOURCES = \
 	store/rename.c \
 	store/scan.c \
 	store/smallfiles.c \
+	store/takeover.c \
 	store/text.c store/text.h \
 	store/undelete.c \
+	store/uidl.c \
+	store/verify.c store/verify.h \
 	store/view.c store/view.h
 
 if HAVE_CMOCKA
 STORE_TESTS = \
 	tests/unit/test_store_name \
 	tests/unit/test_folder \
+	tests/unit/test_foreign \
 	tests/unit/test_delivery \
 	tests/unit/test_expunged \
 	tests/unit/test_mailbox \
+	tests/unit/test_takeover \
 	tests/unit/test_index \
 	tests/unit/test_metadata \
 	tests/unit/test_view \
@@ -53,6 +60,9 @@ tests_unit_test_store_name_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
 tests_unit_test_folder_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_folder_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_foreign_SOURCES = tests/unit/test_foreign.c
+tests_unit_test_foreign_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_foreign_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_delivery_SOURCES = tests/unit/test_delivery.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_delivery_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_delivery_LDADD = $(STORE_TEST_LIBS)
@@ -65,6 +75,9 @@ tests_unit_test_mailbox_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_metadata_SOURCES = tests/unit/test_metadata.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_metadata_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_metadata_LDADD = $(STORE_TEST_LIBS)
+tests_unit_test_takeover_SOURCES = tests/unit/test_takeover.c tests/unit/store_box.c tests/unit/store_box.h
+tests_unit_test_takeover_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_takeover_LDADD = $(STORE_TEST_LIBS)
 tests_unit_test_index_SOURCES = tests/unit/test_index.c tests/unit/store_box.c tests/unit/store_box.h
 tests_unit_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_index_LDADD = $(STORE_TEST_LIBS)

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "store/cache_priv.h"
+#include "store/expunged.h"
 #include "store/mailbox_priv.h"
 
 #define SCAN_SHARE 50        /* of the time at most one part in so many goes into scans that only make sure */
@@ -104,6 +105,8 @@ static void mailbox_free(struct mailbox *m)
     buf_free(&m->notes);
     keywords_free(m);
     buf_free(&m->adopt_text);
+    foreign_free(&m->foreign);
+    uidl_free(m);
     buf_free(&m->raw);
     buf_free(&m->crlf);
     free(m->adopted);
@@ -247,6 +250,7 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
     m->dir = m->cur = m->fresh = m->state = m->index = m->replaced = -1;
     m->keyword_rest = BUF_INIT((size_t)1 << 20);
     m->adopt_text = m->raw = m->crlf = m->names = m->notes = BUF_INIT(BUF_OWN);
+    m->foreign = FOREIGN_INIT;
     if (folder_to_disk(name, &disk, e) < 0 || account_open_mailbox_dirs(a, name, &m->dir, &m->state, e) < 0)
         goto fail;
     set_string(&m->name, name);
@@ -373,6 +377,10 @@ int mailbox_load(struct mailbox *m, struct err *e)
     m->loaded = true;
     rc = keywords_load(m, e);
     if (rc == 0)
+        rc = uidl_load(m, e);
+    if (rc == 0)
+        rc = takeover_fetch_new(m, e);
+    if (rc == 0)
         rc = journal_load(m) ? load_index(m, e) : load_names(m, e);
     if (rc == 0) {
         m->nchanges = 0;
@@ -384,6 +392,7 @@ int mailbox_load(struct mailbox *m, struct err *e)
     m->loading = false;
     if (rc == 0) {
         m->known = true;
+        takeover_finish(m);
     } else {
         messages_free(m);
         m->loaded = false;
@@ -402,7 +411,7 @@ struct mailbox *mailbox_open(struct account *a, struct slice name, struct err *e
     for (int attempt = 0; attempt < 2; attempt++) {
         struct mailbox *m = mailbox_get(a, name, true, &why);
 
-        if (m && mailbox_refresh(m, false, &why) == 0)
+        if (m && mailbox_refresh(m, &why) == 0)
             return m;
         if (m && !m->gone)
             attempt = 2;
@@ -435,13 +444,29 @@ static bool is_fresh_known(const struct mailbox *m, int64_t stamp)
     return stamp == m->fresh_stamp && m->fresh_trusted;
 }
 
-int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
+/* Deleted by whichever process: removed, or moved away to be kept with a mark in it. */
+static bool is_deleted(struct mailbox *m)
+{
+    struct stat dir, mark;
+    int64_t stamp;
+
+    if (m->gone || fstat(m->dir, &dir) < 0 || dir.st_nlink == 0)
+        return true;
+    stamp = stamp_of(&dir);
+    if (stamp == m->dir_stamp)
+        return false;
+    if (fs_stat(m->dir, EXPUNGED_DELETED, &mark) == 0)
+        return true;
+    m->dir_stamp = clock_ns(CLOCK_REALTIME) - stamp > TRUST_AGE ? stamp : 0;
+    return false;
+}
+
+int mailbox_refresh(struct mailbox *m, struct err *e)
 {
     struct stat cur, fresh;
     int rc = 0;
 
-    (void)hint_changed; /* our own changes are watched too: the stamps tell them apart */
-    if (m->gone || fstat(m->cur, &cur) < 0 || fstat(m->fresh, &fresh) < 0 || cur.st_nlink == 0) {
+    if (is_deleted(m) || fstat(m->cur, &cur) < 0 || fstat(m->fresh, &fresh) < 0 || cur.st_nlink == 0) {
         m->gone = true;
         unlist(m);
         return err_set(e, ERR_NO_MAILBOX, "deleted meanwhile");
@@ -479,7 +504,7 @@ int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct er
         }
         numbers_unlock(m);
     }
-    return mailbox_refresh(m, true, e);
+    return mailbox_refresh(m, e);
 }
 
 /* --- telling --- */
@@ -553,7 +578,8 @@ static int status_folder(
             continue;
         if (!name.has_size && fs_stat(dir, d->d_name, &st) == 0)
             name.size_crlf = (uint64_t)st.st_size;
-        if (is_new || (name.uid == 0 && adopt_find(m, name.unique) == 0))
+        if (takeover_find(m, name.unique) == 0 &&
+            (is_new || (name.uid == 0 && adopt_find(m, name.unique) == 0)))
             (*without_uid)++;
         status_add(out, name.flags, is_new, name.size_crlf);
     }
@@ -588,6 +614,8 @@ static int status_unloaded(struct mailbox *m, struct mailbox_status *out, struct
     uint32_t without_uid = 0;
     uint64_t uidnext;
 
+    if (takeover_look(m, e) < 0)
+        return -1;
     if (!status_of_header(m, out, e) &&
         (adopt_load(m, e) < 0 || status_folder(m, m->cur, false, &without_uid, out, e) < 0))
         return -1;
@@ -615,7 +643,7 @@ int mailbox_status(struct account *a, struct slice name, struct mailbox_status *
         mailbox_close(m);
         return rc;
     }
-    rc = mailbox_refresh(m, false, e);
+    rc = mailbox_refresh(m, e);
     for (size_t i = 0; i < m->n && rc == 0; i++) {
         struct message *msg = &m->msgs[i];
         struct stat st;

@@ -44,6 +44,9 @@ uint32_t mailbox_uidnext(const struct mailbox *m);
 uint64_t mailbox_highestmodseq(const struct mailbox *m);
 /* 32 hexadecimal digits, stable over renames (RFC 8474 MAILBOXID). */
 const char *mailbox_id(const struct mailbox *m);
+/* The POP3 id a message brought from another server, at most 70 octets; empty: pop3d makes one of UID and
+ * UIDVALIDITY. Lives as long as the mailbox is open. */
+struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid);
 size_t mailbox_count(const struct mailbox *m);
 /* i < count, ascending UID */
 const struct message *mailbox_at(const struct mailbox *m, size_t i);
@@ -52,11 +55,10 @@ const struct message *mailbox_by_uid(const struct mailbox *m, uint32_t uid);
 size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid);
 
 /*
- * Looks for changes from outside: cheap (two fstatat) when neither cur/ nor new/ changed. hint_changed: the
- * watch named the folder. A disappearance is believed only when two complete scans agree. A message in new/
- * moves to cur/ and gets its UID.
+ * Looks for changes from outside: cheap (two fstatat) when neither cur/ nor new/ changed. A disappearance is
+ * believed only when two complete scans agree. A message in new/ moves to cur/ and gets its UID.
  */
-int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e);
+int mailbox_refresh(struct mailbox *m, struct err *e);
 
 /*
  * The same when a watch on the folder told of it: `names` came to or left cur/, a slash behind each.

@@ -7,6 +7,7 @@
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
  *     cache.c, cache_file.c  postamt.cache
+ *     takeover.c lists of other servers                     uidl.c     POP3 ids that came from them
  *
  * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
  * more. A closed one stays in memory for a while (mailbox.c), so that the next open finds it loaded.
@@ -21,6 +22,7 @@
 
 #include "common/fs.h"
 #include "store/account_priv.h"
+#include "store/foreign.h"
 #include "store/journal.h"
 #include "store/meta.h"
 
@@ -36,6 +38,11 @@ struct change {
 struct adopted {
     struct slice unique;
     uint32_t uid;
+};
+
+struct uidl {
+    uint32_t uid;
+    struct slice id;
 };
 
 struct mailbox {
@@ -80,6 +87,7 @@ struct mailbox {
     size_t nchanges, changes_size;
     uint64_t changes_from;
 
+    int64_t dir_stamp;              /* mtime of the folder itself when it was not deleted; 0: look */
     int64_t cur_stamp, fresh_stamp; /* mtimes (ns) the array stands for; 0: look */
     bool cur_trusted, fresh_trusted;
     bool watched;                  /* what happens in cur/ we are told by name */
@@ -92,11 +100,18 @@ struct mailbox {
     struct buf keyword_rest; /* lines of the file that are none of ours */
     int64_t keyword_stamp;
     uint32_t keyword_generation;
+    uint32_t forwarded; /* the letter that another server used for $Forwarded, or 0 */
 
     struct adopted *adopted; /* sorted by unique part */
     size_t nadopted;
     struct buf adopt_text;
     int64_t adopt_stamp;
+
+    struct foreign foreign; /* the list of another server, while it is of use */
+    uint64_t foreign_stamp; /* its stamp, served or not */
+    struct uidl *uidls;     /* by UID */
+    size_t nuidls;
+    struct buf uidl_text;
 
     bool needs_sync;
     struct buf raw, crlf;
@@ -196,6 +211,28 @@ uint32_t adopt_find(const struct mailbox *m, struct slice unique);
 /* The name a message is to have with these flags; false when it does not fit. */
 bool message_name(const struct mailbox *m, const struct message *msg, uint32_t flags, struct buf *out);
 
+/* takeover.c */
+/* First contact, with the lock held: UIDVALIDITY and UIDNEXT of another server's list, or a new UIDVALIDITY,
+ * durable in m->meta. known: there is a postamt-mailbox, but no UID was ever given out. */
+int takeover_numbers(struct mailbox *m, bool known, struct err *e);
+/* Reads the list if it is of use; m->uidnext is above its UIDs afterwards. */
+int takeover_look(struct mailbox *m, struct err *e);
+/* UID of a unique part, or 0. */
+uint32_t takeover_find(const struct mailbox *m, struct slice unique);
+/* Before the first scan: what the list names in new/ goes to cur/, where it is met with its UID. */
+int takeover_fetch_new(struct mailbox *m, struct err *e);
+/* After it: keywords and POP3 ids. Failures are logged, the next open tries again. */
+void takeover_finish(struct mailbox *m);
+/* Every name has its U=: the list has served. */
+void takeover_done(struct mailbox *m);
+void takeover_served(struct mailbox *m);
+
+/* uidl.c */
+int uidl_load(struct mailbox *m, struct err *e);
+void uidl_free(struct mailbox *m);
+/* The ids that m->foreign has for messages of m into postamt-uidl, durably. */
+int uidl_take(struct mailbox *m, struct err *e);
+
 /* append.c */
 /* Takes the lock; n UIDs from *first on for names that come into cur/. numbers_unlock follows. */
 int incoming_begin(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e);
@@ -209,6 +246,8 @@ void text_range_end(struct mailbox *m);
 /* Reads dovecot-keywords if it changed. */
 int keywords_load(struct mailbox *m, struct err *e);
 void keywords_free(struct mailbox *m);
+/* The flags of a name: a letter that stands for $Forwarded is P. */
+uint32_t keywords_flags(const struct mailbox *m, uint32_t flags);
 /* The flags of a message of `from` in the letters of `to`; a keyword that has no room there is left out. */
 uint32_t keywords_translate(struct mailbox *from, struct mailbox *to, uint32_t flags);
 

@@ -56,6 +56,9 @@ bool meta_parse(struct slice text, struct meta *out)
         } else if (slice_eq(key, SLICE("modseq"))) {
             if (!slice_u64(line, MODSEQ_LIMIT, &out->modseq))
                 return false;
+        } else if (slice_eq(key, SLICE("list"))) {
+            if (!slice_u64(line, UINT64_MAX, &out->list))
+                return false;
         }
     }
     return out->uidvalidity && out->id[0] && out->uidnext && out->modseq;
@@ -65,6 +68,8 @@ void meta_format(const struct meta *m, struct buf *out)
 {
     buf_printf(out, "postamt-mailbox 1\nuidvalidity %lu\nid %s\nuidnext %llu\nmodseq %llu\n",
         (unsigned long)m->uidvalidity, m->id, (unsigned long long)m->uidnext, (unsigned long long)m->modseq);
+    if (m->list)
+        buf_printf(out, "list %llu\n", (unsigned long long)m->list);
 }
 
 int meta_load(int dir, struct meta *out, struct err *e)

@@ -6,9 +6,11 @@
  *     id 0123456789abcdef0123456789abcdef
  *     uidnext 1025
  *     modseq 1025
+ *     list 8412093471203
  *
  * uidnext and modseq are ceilings: no number at or above them was ever given out. They are raised in blocks,
- * so that a number costs a durable write only once in so many.
+ * so that a number costs a durable write only once in so many. list: the list of another server with this
+ * stamp (store/foreign.h) has served and is not read again; 0 or absent: none has.
  */
 #ifndef STORE_META_H
 #define STORE_META_H
@@ -25,6 +27,7 @@ struct meta {
     char id[33];
     uint64_t uidnext; /* at most 2^32: then UIDs are used up */
     uint64_t modseq;
+    uint64_t list;
 };
 
 /* Fresh: new id, ceilings 1. */

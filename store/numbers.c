@@ -222,19 +222,14 @@ uint64_t numbers_modseq(struct mailbox *m)
 
 int numbers_open(struct mailbox *m, struct err *e)
 {
-    uint32_t uidvalidity;
     int rc;
 
     if (take_lock(m, m->account->locks == 0, e) < 0)
         return -1;
     rc = meta_load(m->dir, &m->meta, e);
-    if (rc == 0) {
-        rc = account_new_uidvalidity(m->account, &uidvalidity, e);
-        if (rc == 0) {
-            meta_init(&m->meta, uidvalidity);
-            rc = meta_store(m->state, m->dir, &m->meta, e);
-        }
-    }
+    /* a folder of another server's, or one that was made before that server's mail came into it */
+    if (rc == 0 || (rc > 0 && m->meta.uidnext == 1))
+        rc = takeover_numbers(m, rc > 0, e);
     if (rc >= 0)
         rc = open_index(m, e);
     if (rc >= 0)
@@ -242,6 +237,8 @@ int numbers_open(struct mailbox *m, struct err *e)
     m->known = m->header_valid;
     m->uidnext = m->header.uidnext;
     m->modseq = m->header.modseq;
+    if (rc >= 0)
+        rc = takeover_look(m, e);
     drop_lock(m);
     return rc < 0 ? -1 : 0;
 }

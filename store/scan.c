@@ -14,6 +14,7 @@
 struct entry {
     uint32_t uid; /* 0: has none */
     uint32_t flags;
+    bool listed; /* the UID is of another server's list */
     size_t at;
 };
 
@@ -70,6 +71,7 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
     struct dirent *d;
     struct name name;
     size_t odd = 0;
+    bool looked = false;
     int rc = 0;
 
     if (!list)
@@ -84,12 +86,23 @@ static int scan_read(struct mailbox *m, struct scan *s, struct err *e)
             s->entries = mem_realloc(s->entries, s->size, sizeof *s->entries);
         }
         at = &s->entries[s->n++];
-        *at = (struct entry){.uid = name.uid, .flags = name.flags, .at = s->text.n};
+        *at = (struct entry){.uid = name.uid, .flags = keywords_flags(m, name.flags), .at = s->text.n};
         if (at->uid == 0 && m->nadopted)
             at->uid = adopt_find(m, name.unique);
+        if (at->uid == 0 && !looked) {
+            looked = true;
+            if (takeover_look(m, e) < 0) {
+                rc = -1;
+                break;
+            }
+        }
+        if (at->uid == 0) {
+            at->uid = takeover_find(m, name.unique);
+            at->listed = at->uid != 0;
+        }
         buf_add(&s->text, slice_of(d->d_name, strlen(d->d_name) + 1));
     }
-    if (errno)
+    if (rc == 0 && errno)
         rc = err_errno(e, "cur");
     closedir(list);
     return rc;
@@ -156,11 +169,12 @@ static void add_fresh(struct compare *c, const char *file, bool in_new)
 }
 
 /* A UID that the array does not have: another process gave it, or it was expunged and its file came back. */
-static bool is_acceptable(struct compare *c, uint32_t uid)
+static bool is_acceptable(struct compare *c, uint32_t uid, bool listed)
 {
     struct mailbox *m = c->m;
 
-    if (uid < m->old_bound)
+    /* a list that has not served yet is newer than what we know */
+    if (uid < m->old_bound && !listed)
         return false;
     if (!c->dead_made) {
         for (size_t i = 0; i < m->nexpunged; i++)
@@ -185,7 +199,7 @@ static void add_known(struct compare *c, const char *file, uint32_t uid)
     }
     msg = &c->added[c->nadded++];
     *msg = (struct message){.uid = uid,
-        .flags = name.flags,
+        .flags = keywords_flags(c->m, name.flags),
         .size = name.size,
         .size_crlf = name.size_crlf,
         .saved = name.saved,
@@ -248,8 +262,9 @@ static size_t choose(struct compare *c, size_t from, size_t to, const struct mes
             continue;
         if (msg && strcmp(file, msg->file) == 0)
             return i;
-        if (best == to || strcmp(file, text + entries[best].at) < 0)
-            best = i;
+        if (best == to || (entries[best].listed && !entries[i].listed) ||
+            (entries[best].listed == entries[i].listed && strcmp(file, text + entries[best].at) < 0))
+            best = i; /* a name, and our own list, count more than another server's */
     }
     return best == to ? from : best;
 }
@@ -264,7 +279,7 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
 
     if (msg)
         take_name(c->m, msg, text + entries[best].at, entries[best].flags);
-    else if (is_acceptable(c, entries[best].uid))
+    else if (is_acceptable(c, entries[best].uid, entries[best].listed))
         add_known(c, text + entries[best].at, entries[best].uid);
     else
         add_fresh(c, text + entries[best].at, false);
@@ -467,7 +482,7 @@ static bool scan_name(struct mailbox *m, const char *file)
         return true; /* a name the message had before */
     if (!S_ISREG(st.st_mode) || fs_stat(m->cur, msg->file, &st) == 0)
         return false;
-    take_name(m, msg, file, name.flags);
+    take_name(m, msg, file, keywords_flags(m, name.flags));
     return true;
 }
 

@@ -1,10 +1,12 @@
-/* The account's small durable files: subscriptions (as Dovecot writes them) and special uses (RFC 6154). */
+/* The account's small durable files: subscriptions (as Dovecot writes them, either version) and special uses
+ * (RFC 6154). */
 #include <errno.h>
 #include <string.h>
 
 #include "common/fs.h"
 #include "common/mem.h"
 #include "store/account_priv.h"
+#include "store/foreign.h"
 #include "store/name.h"
 
 #define SUBSCRIPTIONS_FILE "subscriptions"
@@ -56,19 +58,38 @@ int subscriptions_load(struct account *a, struct buf *text, struct err *e)
 /* "A.B" of the file as the mailbox "A/B". */
 static bool subscription_name(struct slice line, struct buf *name)
 {
-    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
-    bool ok;
+    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2), plain = BUF_INIT(NAME_LEN_MAX + 1);
+    bool ok = foreign_subscription(line, false, &plain);
 
     buf_clear(name);
-    if (slice_eq_nocase(line, SLICE("INBOX"))) {
+    if (ok && slice_eq(buf_slice(&plain), SLICE("INBOX"))) {
         buf_add(name, SLICE("INBOX"));
-        return true;
+    } else if (ok) {
+        buf_add_char(&disk, '.');
+        buf_add(&disk, buf_slice(&plain));
+        ok = !disk.full && folder_from_disk(buf_slice(&disk), name);
     }
-    buf_add_char(&disk, '.');
-    buf_add(&disk, line);
-    ok = !disk.full && folder_from_disk(buf_slice(&disk), name);
     buf_free(&disk);
+    buf_free(&plain);
     return ok;
+}
+
+/* One more line, in the version the file has. */
+static void add_subscription(struct slice disk, struct buf *text)
+{
+    bool tabs = slice_starts(buf_slice(text), SLICE(FOREIGN_SUBSCRIPTIONS_2));
+    struct slice name = disk.n ? slice_from(disk, 1) : SLICE("INBOX");
+
+    for (size_t i = 0; i < name.n; i++)
+        buf_add_char(text, tabs && name.p[i] == '.' ? '\t' : name.p[i]);
+    buf_add_char(text, '\n');
+}
+
+struct slice subscriptions_lines(struct slice text)
+{
+    struct slice header = SLICE(FOREIGN_SUBSCRIPTIONS_2);
+
+    return slice_starts(text, header) ? slice_from(text, header.n) : text;
 }
 
 bool subscriptions_next(struct slice *rest, struct buf *name)
@@ -85,9 +106,11 @@ bool subscriptions_next(struct slice *rest, struct buf *name)
 static bool without_line(struct slice text, struct slice name, struct buf *out)
 {
     struct buf at = BUF_INIT(FOLDER_NAME_MAX + 1);
-    struct slice line;
+    struct slice rest = subscriptions_lines(text), line;
     bool had = false;
 
+    buf_add(out, slice_sub(text, 0, text.n - rest.n));
+    text = rest;
     while (slice_cut(&text, '\n', &line)) {
         if (subscription_name(line, &at) && slice_eq(buf_slice(&at), name)) {
             had = true;
@@ -117,10 +140,8 @@ int account_subscribe(struct account *a, struct slice name, bool on, struct err 
         rc = 0;
         goto unlock;
     }
-    if (on) {
-        buf_add(&fresh, disk.n ? slice_from(buf_slice(&disk), 1) : SLICE("INBOX"));
-        buf_add_char(&fresh, '\n');
-    }
+    if (on)
+        add_subscription(buf_slice(&disk), &fresh);
     rc = save(a, a->maildir, SUBSCRIPTIONS_FILE, &fresh, e);
 unlock:
     account_unlock(a);
@@ -128,6 +149,33 @@ out:
     buf_free(&text);
     buf_free(&fresh);
     buf_free(&disk);
+    return rc;
+}
+
+int subscriptions_take(struct account *a, struct err *e)
+{
+    struct buf text = BUF_INIT(BUF_OWN), fresh = BUF_INIT(BUF_OWN), name = BUF_INIT(NAME_LEN_MAX + 1);
+    struct slice rest, line;
+    struct stat st;
+    int rc = -1;
+
+    if (account_lock(a, e) < 0)
+        return -1;
+    if (fs_stat(a->maildir, SUBSCRIPTIONS_FILE, &st) == 0) {
+        rc = 0;
+    } else if (load(a->maildir, FOREIGN_COURIER_SUBSCRIBED, &text, e) == 0) {
+        rest = buf_slice(&text);
+        while (slice_cut(&rest, '\n', &line))
+            if (foreign_subscription(line, true, &name)) {
+                buf_add(&fresh, buf_slice(&name));
+                buf_add_char(&fresh, '\n');
+            }
+        rc = fresh.n ? save(a, a->maildir, SUBSCRIPTIONS_FILE, &fresh, e) : 0;
+    }
+    account_unlock(a);
+    buf_free(&text);
+    buf_free(&fresh);
+    buf_free(&name);
     return rc;
 }
 

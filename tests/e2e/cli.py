@@ -117,6 +117,43 @@ def passwords(cli, dom):
     cli("password", exit=64)
 
 
+def mailboxes(cli, dom):
+    """The verbs and their refusals; what they do to mail is tests/e2e/postboxes.py's."""
+    a = f"anna@{dom}"
+    source = os.path.join(cli.d, f"{dom}.mbox")
+    with open(source, "w") as f:
+        f.write("From x Wed Jun 30 21:49:08 1993\nSubject: x\n\nFrom here\n")
+    os.chmod(source, 0o644)
+    cli("mailbox", "create", a, "Alt/Neu", "--dry-run")
+    check(all(x["mailbox"] != "Alt/Neu" for x in cli.json("mailbox", "list", a)), "a dry run made a mailbox")
+    cli("mailbox", "create", a, "Alt/Neu", say="created")
+    cli("mailbox", "create", a, "Alt/Neu", exit=73)
+    cli("mailbox", "create", a, "a//b", exit=65)
+    cli("mailbox", "import", a, "Alt/Neu", source, "--dry-run", say="1 messages")
+    check(cli.json("mailbox", "import", a, "Alt/Neu", source)[-1]["messages"] == 1, "import")
+    cli("mailbox", "import", a, "Alt/Neu", source, "--format", "maildir", exit=65)
+    cli("mailbox", "import", a, "Alt/Neu", source, "--format", "pst", exit=65, say="mbox or maildir")
+    cli("mailbox", "import", a, "Alt/Neu", source + ".none", exit=65)
+    rows = {x["mailbox"]: x for x in cli.json("mailbox", "list", a)}
+    check(rows["Alt/Neu"]["messages"] == 1 and rows["Alt/Neu"]["unseen"] == 1, f"mailbox list: {rows}")
+    check(cli("mailbox", "list", a).stdout.startswith("MAILBOX"), "mailbox table")
+    cli("mailbox", "rename", a, "Alt/Neu", "Alt/Anders", "--dry-run")
+    cli("mailbox", "rename", a, "Alt/Neu", "Alt/Anders")
+    cli("mailbox", "rename", a, "Alt/Neu", "Alt/Anders", exit=67)
+    target = os.path.join(cli.d, "mail", f"{dom}.export")  # a place where the mail's owner may write
+    check(cli.json("mailbox", "export", a, target, "--dry-run")[0]["messages"] == 1, "export --dry-run")
+    check(not os.path.exists(target), "a dry run exported")
+    check(cli.json("mailbox", "export", a, target)[0]["messages"] == 1, "export")
+    check(cli.json("mailbox", "export-dovecot", a)[0]["mailbox"] == "INBOX", "export-dovecot")
+    cli("mailbox", "verify", a, say="all is well")
+    cli("mailbox", "repair", a, say="all is well")
+    cli("mailbox", "delete", a, "Alt/Anders", exit=64, say="--yes")
+    cli("mailbox", "delete", a, "Alt/Anders", "--dry-run")
+    cli("mailbox", "delete", a, "Alt/Anders", "--yes")
+    cli("mailbox", "delete", a, "INBOX", "--yes", exit=73)
+    cli("mailbox", "list", f"nobody@{dom}", exit=67)
+
+
 def aliases(cli, dom):
     a, info = f"anna@{dom}", f"info@{dom}"
     cli("alias", "add", info, a, "--dry-run")
@@ -381,8 +418,8 @@ def pages(cli):
             verbs.add(noun)
             check("Fl -json" in page and "Fl -plain" in page, "postamt-status.1 lacks a flag")
             continue
-        told = dict(re.findall(r"^\.It Cm ([a-z]+)(.*)$", page, re.M))
-        listed = re.findall(r"^  ([a-z]+)", cli(noun, "--help").stdout.split("Verbs:")[1].split("Flags:")[0], re.M)
+        told = dict(re.findall(r"^\.It Cm ([a-z-]+)(.*)$", page, re.M))
+        listed = re.findall(r"^  ([a-z-]+)", cli(noun, "--help").stdout.split("Verbs:")[1].split("Flags:")[0], re.M)
         check(set(told) == set(listed), f"postamt-{noun}.1 has {sorted(told)}, --help has {sorted(listed)}")
         for verb in listed:
             verbs.add(f"{noun} {verb}")

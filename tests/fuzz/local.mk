@@ -15,11 +15,13 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
 	tests/fuzz/fuzz_folder \
+	tests/fuzz/fuzz_foreign \
 	tests/fuzz/fuzz_header \
 	tests/fuzz/fuzz_imap_command \
 	tests/fuzz/fuzz_imap_set \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_log \
+	tests/fuzz/fuzz_mbox \
 	tests/fuzz/fuzz_mime \
 	tests/fuzz/fuzz_mime_pack \
 	tests/fuzz/fuzz_name \
@@ -54,6 +56,9 @@ tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
+tests_fuzz_fuzz_foreign_SOURCES = tests/fuzz/fuzz_foreign.c
+tests_fuzz_fuzz_foreign_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_foreign_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_header_SOURCES = tests/fuzz/fuzz_header.c
 tests_fuzz_fuzz_header_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_header_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
@@ -69,6 +74,9 @@ tests_fuzz_fuzz_ipc_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
 tests_fuzz_fuzz_log_SOURCES = tests/fuzz/fuzz_log.c
 tests_fuzz_fuzz_log_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_log_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
+tests_fuzz_fuzz_mbox_SOURCES = tests/fuzz/fuzz_mbox.c
+tests_fuzz_fuzz_mbox_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mbox_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_mime_SOURCES = tests/fuzz/fuzz_mime.c
 tests_fuzz_fuzz_mime_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_mime_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)

@@ -276,7 +276,7 @@ static void do_refresh(struct worker *w, struct mailbox *m, bool hint)
 {
     struct err e = {0};
 
-    if (mailbox_refresh(m, hint, &e) < 0)
+    if (mailbox_refresh(m, &e) < 0)
         refuse(w, &e);
     else
         put_head(w, m);

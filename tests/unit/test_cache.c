@@ -154,7 +154,7 @@ static void put_and_get(void **state)
     mailbox_close(other);
     /* a new message is unknown; so is one that is not there */
     deliver(1);
-    assert_int_equal(mailbox_refresh(m, true, NULL), 0);
+    assert_int_equal(mailbox_refresh(m, NULL), 0);
     assert_int_equal(count(m), 5);
     assert_false(has(m, 99));
     put(m, 99, 10);
@@ -397,7 +397,7 @@ static void grows(void **state)
     assert_int_equal(h.due, 2 * (file_size() - CACHE_HEADER_SIZE));
     assert_int_equal(h.live, 80);
     deliver(40);
-    assert_int_equal(mailbox_refresh(m, true, NULL), 0);
+    assert_int_equal(mailbox_refresh(m, NULL), 0);
     for (size_t n = 81; n <= 120; n++)
         put(m, nth(m, n), 2000);
     mailbox_close(m);

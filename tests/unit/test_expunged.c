@@ -315,7 +315,7 @@ static void another_session_sees_it_come(void **state)
     modseq = mailbox_highestmodseq(m);
     assert_int_equal(restore(other, "", INT64_MIN, false).n, 1);
     nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL);
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
     assert_int_equal(mailbox_count(m), 1);
     assert_true(mailbox_at(m, 0)->uid > uid);
     assert_true(mailbox_at(m, 0)->modseq > modseq);

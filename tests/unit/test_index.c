@@ -265,14 +265,14 @@ static void others_notes(void **state)
 
     for (int i = 0; i < 5; i++)
         append(w->a, "x\r\n", 0);
-    assert_int_equal(mailbox_refresh(n, true, &e), 0);
+    assert_int_equal(mailbox_refresh(n, &e), 0);
     assert_int_equal(mailbox_count(n), 5);
     since = mailbox_highestmodseq(n);
     assert_int_equal(since, mailbox_highestmodseq(m));
     flag(m, 1, FLAGS_ADD, FLAG_SEEN);
     expunge(m, 2);
     flag(n, 3, FLAGS_ADD, FLAG_SEEN);
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
     /* the same numbers on both sides, in the order it happened */
     for (int side = 0; side < 2; side++) {
         struct mailbox *at = side ? n : m;
@@ -286,8 +286,8 @@ static void others_notes(void **state)
     /* through a new base as well: thousands of changes */
     for (int i = 0; i < 6000; i++)
         flag(i % 2 ? m : n, 4, i / 2 % 2 ? FLAGS_REMOVE : FLAGS_ADD, i % 2 ? FLAG_DRAFT : FLAG_ANSWERED);
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
-    assert_int_equal(mailbox_refresh(n, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
+    assert_int_equal(mailbox_refresh(n, &e), 0);
     assert_int_equal(mailbox_highestmodseq(m), mailbox_highestmodseq(n));
     assert_int_equal(mailbox_by_uid(m, 4)->flags, mailbox_by_uid(n, 4)->flags);
     assert_int_equal(mailbox_by_uid(m, 4)->modseq, mailbox_by_uid(n, 4)->modseq);
@@ -321,8 +321,8 @@ static void lost_in_use(void **state)
         b = append(other, "x\r\n", FLAG_SEEN);
         assert_true(b > a);
         last = b;
-        assert_int_equal(mailbox_refresh(m, true, &e), 0);
-        assert_int_equal(mailbox_refresh(n, true, &e), 0);
+        assert_int_equal(mailbox_refresh(m, &e), 0);
+        assert_int_equal(mailbox_refresh(n, &e), 0);
         assert_int_equal(mailbox_count(m), 2 * (size_t)round + 2);
         assert_int_equal(mailbox_count(n), 2 * (size_t)round + 2);
         for (size_t i = 0; i < mailbox_count(m); i++)
@@ -359,7 +359,7 @@ static void keeps_recent(void **state)
     v = view_new(m, false);
     assert_int_equal(view_recent(v), 1);
     box_deliver(&w->b, "A: 2\r\n\r\n");
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
     view_sync(v, true, &events, &recent);
     assert_int_equal(recent, 2);
     view_free(v);
@@ -383,7 +383,7 @@ static void tells_status(void **state)
     append(w->a, "12345\r\n", FLAG_DELETED);
     m = open_box(w->a);
     wait_a_bit();
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
     mailbox_close(m);
     for (int i = 0; i < 3; i++) {
         again(w);
@@ -527,7 +527,7 @@ static void told_by_name(void **state)
     buf_printf(&names, "%s/%s/", buf_str(&fresh), name);
     wait_a_bit();
     assert_int_equal(mailbox_told(m, buf_slice(&names), true, &e), 0);
-    assert_int_equal(mailbox_refresh(m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(m, &e), 0);
     assert_int_equal(m->scanned_at, scanned);
     /* somebody else's file, and a message that goes */
     box_write(&w->b, CUR "/123.foreign:2,S", "x\r\n");

@@ -79,7 +79,7 @@ static void refresh(struct mailbox *m)
 {
     struct err e = {0};
 
-    if (mailbox_refresh(m, true, &e) < 0)
+    if (mailbox_refresh(m, &e) < 0)
         fail_msg("refresh: %s", e.detail);
 }
 
@@ -187,7 +187,7 @@ static void recreated_has_larger_uidvalidity(void **state)
         last = mailbox_uidvalidity(m);
         assert_int_equal(account_mailbox_delete(w->a, SLICE("X"), &e), 0);
         /* the session that has it open is told, and a new one does not get the old object */
-        assert_int_equal(mailbox_refresh(m, false, &e), -1);
+        assert_int_equal(mailbox_refresh(m, &e), -1);
         assert_int_equal(e.code, ERR_NO_MAILBOX);
         mailbox_close(m);
         assert_null(mailbox_open(w->a, SLICE("X"), &e));

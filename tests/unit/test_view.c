@@ -191,7 +191,7 @@ static void recent(void **state)
     struct err e = {0};
 
     box_deliver(&w->b, "A: b\r\n\r\n");
-    assert_int_equal(mailbox_refresh(w->m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(w->m, &e), 0);
     looks = view_new(w->m, true);
     first = view_new(w->m, false);
     second = view_new(w->m, false);
@@ -202,7 +202,7 @@ static void recent(void **state)
     assert_false(view_is_recent(first, 5));
     assert_false(view_is_recent(second, 6));
     box_deliver(&w->b, "A: c\r\n\r\n");
-    assert_int_equal(mailbox_refresh(w->m, true, &e), 0);
+    assert_int_equal(mailbox_refresh(w->m, &e), 0);
     expect(second, true, "=7/1 ");
     expect(first, true, "=7/1 "); /* its old one; the new one is the other's */
     change(w->m, 6, FLAG_SEEN);
