@@ -424,11 +424,11 @@ static void step_deliver(struct story *s, size_t p)
 
 /* --- looking --- */
 
-static bool look(struct story *s, size_t p, struct box *b, bool hint, bool dates)
+static bool look(struct story *s, size_t p, struct box *b, bool told, bool dates)
 {
     struct request r = about(b, s, DO_REFRESH);
 
-    r.n[0] = hint;
+    r.n[0] = told;
     if (!ask(s, p, &r))
         return false;
     s->procs[p].open[b - s->boxes] = true;

@@ -31,7 +31,7 @@
 enum what {
     DO_OPEN,    /* the mailbox and its sessions, if they are not open */
     DO_CLOSE,   /* sessions and mailbox */
-    DO_REFRESH, /* n[0]: with a hint */
+    DO_REFRESH, /* n[0]: as a watch that lost count would have it */
     DO_DUMP,    /* all messages as this process has them; n[1]: with INTERNALDATE */
     DO_VANISHED,
     DO_SYNC,    /* session; n[0]: refresh before, n[1]: with expunges */

@@ -272,11 +272,11 @@ void worker_free(struct worker *w)
 
 /* --- requests --- */
 
-static void do_refresh(struct worker *w, struct mailbox *m, bool hint)
+static void do_refresh(struct worker *w, struct mailbox *m, bool told)
 {
     struct err e = {0};
 
-    if (mailbox_refresh(m, &e) < 0)
+    if ((told ? mailbox_told(m, SLICE(""), false, &e) : mailbox_refresh(m, &e)) < 0)
         refuse(w, &e);
     else
         put_head(w, m);
