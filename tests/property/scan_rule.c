@@ -132,7 +132,7 @@ static size_t look(struct mailbox *m, int cur, unsigned scans, unsigned messages
     *missed = 0;
     for (unsigned i = 0; i < scans; i++) {
         *missed += plain_count(cur) != messages;
-        if (mailbox_refresh(m, i % 2, &e) < 0) {
+        if (mailbox_refresh(m, &e) < 0) {
             printf("refresh: %s\n", e.detail);
             exit(1);
         }
