@@ -13,12 +13,12 @@ size_t mailbox_lower_bound(const struct mailbox *m, uint32_t uid)
     size_t low = 0, high = m->n;
 
     /* mostly one asks for what is new */
-    if (m->n == 0 || m->msgs[m->n - 1].uid < uid)
+    if (m->n == 0 || m->uids[m->n - 1] < uid)
         return m->n;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 
-        if (m->msgs[mid].uid < uid)
+        if (m->uids[mid] < uid)
             low = mid + 1;
         else
             high = mid;
@@ -30,14 +30,14 @@ struct message *message_find(struct mailbox *m, uint32_t uid)
 {
     size_t i = mailbox_lower_bound(m, uid);
 
-    return i < m->n && m->msgs[i].uid == uid ? &m->msgs[i] : NULL;
+    return i < m->n && m->uids[i] == uid ? &m->msgs[i] : NULL;
 }
 
 const struct message *mailbox_by_uid(const struct mailbox *m, uint32_t uid)
 {
     size_t i = mailbox_lower_bound(m, uid);
 
-    return i < m->n && m->msgs[i].uid == uid ? &m->msgs[i] : NULL;
+    return i < m->n && m->uids[i] == uid ? &m->msgs[i] : NULL;
 }
 
 /* Half of a full list goes at once, so that an entry costs little. */
@@ -80,7 +80,9 @@ struct message *message_put(struct mailbox *m, const struct message *msg)
     size_t at = mailbox_lower_bound(m, msg->uid);
     struct message *to;
 
-    if (at < m->n && m->msgs[at].uid == msg->uid) {
+    if (msg->recent && msg->uid < m->recent_from)
+        m->recent_from = msg->uid;
+    if (at < m->n && m->uids[at] == msg->uid) {
         to = &m->msgs[at];
         message_free_name(m, to);
         *to = *msg;
@@ -89,11 +91,14 @@ struct message *message_put(struct mailbox *m, const struct message *msg)
     if (m->n == m->size) {
         m->size = m->size ? m->size * 2 : 64;
         m->msgs = mem_realloc(m->msgs, m->size, sizeof *m->msgs);
+        m->uids = mem_realloc(m->uids, m->size, sizeof *m->uids);
     }
     to = &m->msgs[at];
     /* nearly always nothing: UIDs grow */
     memmove(to + 1, to, (m->n - at) * sizeof *to);
+    memmove(m->uids + at + 1, m->uids + at, (m->n - at) * sizeof *m->uids);
     *to = *msg;
+    m->uids[at] = msg->uid;
     m->n++;
     return to;
 }
@@ -129,7 +134,7 @@ void messages_close_gaps(struct mailbox *m)
         if (m->msgs[i].file) {
             if (kept != i)
                 m->msgs[kept] = m->msgs[i];
-            kept++;
+            m->uids[kept++] = m->msgs[i].uid;
             continue;
         }
         m->unnamed -= m->msgs[i].unnamed;
@@ -152,6 +157,7 @@ void messages_free(struct mailbox *m)
     for (size_t i = 0; i < m->n; i++)
         message_free_name(m, &m->msgs[i]);
     m->n = m->unnamed = 0;
+    m->recent_from = UID_END;
     buf_free(&m->names);
 }
 

@@ -127,8 +127,10 @@ bool mailbox_adopt_step(struct mailbox *m, size_t most)
     if (m->unnamed == 0 || m->gone || numbers_lock(m, NULL) < 0)
         return false;
     own_begin(m);
-    for (size_t i = 0; i < m->n && most && m->unnamed; i++) {
-        struct message *msg = &m->msgs[i];
+    if (m->adopt_at >= m->n)
+        m->adopt_at = 0;
+    for (; m->adopt_at < m->n && most && m->unnamed; m->adopt_at++) {
+        struct message *msg = &m->msgs[m->adopt_at];
 
         if (!msg->unnamed)
             continue;

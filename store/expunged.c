@@ -13,7 +13,7 @@
 #include "store/mailbox_priv.h"
 
 #define KEYWORDS_FILE "dovecot-keywords"
-#define TRIES 3
+#define TRIES 8
 
 unsigned (*expunged_free_space)(int dir) = fs_free_space;
 
@@ -103,6 +103,8 @@ static int open_for(struct account *a, const char *id)
         struct stat st;
 
         dir = open_or_make(top, id);
+        if (dir < 0 && errno == ENOENT)
+            continue; /* made, and removed by a purge before it was opened */
         if (dir < 0)
             break;
         if (fs_lock(dir, false) < 0 || fstat(dir, &st) < 0) {

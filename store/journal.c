@@ -104,9 +104,11 @@ static void apply_facts(struct message *msg, const struct index_entry *entry)
 
 static void apply_claimed(struct mailbox *m, uint32_t upto)
 {
-    for (size_t i = m->n; i > 0; i--)
-        if (m->msgs[i - 1].uid <= upto)
-            m->msgs[i - 1].recent = false;
+    size_t i = m->recent_from < UID_END ? mailbox_lower_bound(m, (uint32_t)m->recent_from) : m->n;
+
+    for (; i < m->n && m->uids[i] <= upto; i++)
+        m->msgs[i].recent = false;
+    m->recent_from = i < m->n ? m->uids[i] : UID_END;
 }
 
 /* False when the log is damaged from some point on; what stands before is applied. */
@@ -235,6 +237,7 @@ bool journal_load(struct mailbox *m)
         return false;
     }
     free(m->msgs);
+    free(m->uids);
     free(m->expunged);
     buf_free(&m->names);
     m->msgs = base.messages;
@@ -242,9 +245,17 @@ bool journal_load(struct mailbox *m)
     m->expunged = base.expunged;
     m->nexpunged = m->expunged_size = base.nexpunged;
     m->names = base.names;
+    m->uids = mem_alloc((m->n + 1) * sizeof *m->uids);
     m->unnamed = 0;
-    for (size_t i = 0; i < m->n; i++)
-        m->unnamed += m->msgs[i].unnamed;
+    m->recent_from = UID_END;
+    for (size_t i = m->n; i > 0; i--) {
+        const struct message *msg = &m->msgs[i - 1];
+
+        m->uids[i - 1] = msg->uid;
+        m->unnamed += msg->unnamed;
+        if (msg->recent)
+            m->recent_from = msg->uid;
+    }
     m->expunged_from = h->expunged_from;
     m->lineage = h->lineage;
     m->log_at = index_log_start(h);

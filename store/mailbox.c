@@ -111,6 +111,7 @@ static void mailbox_free(struct mailbox *m)
     buf_free(&m->crlf);
     free(m->adopted);
     free(m->msgs);
+    free(m->uids);
     free(m->expunged);
     free(m->changes);
     free(m->name);
@@ -247,6 +248,7 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
 
     m->account = a;
     m->refs = 1;
+    m->recent_from = UID_END;
     m->dir = m->cur = m->fresh = m->state = m->index = m->replaced = -1;
     m->keyword_rest = BUF_INIT((size_t)1 << 20);
     m->adopt_text = m->raw = m->crlf = m->names = m->notes = BUF_INIT(BUF_OWN);

@@ -75,10 +75,12 @@ struct mailbox {
     bool incomplete;  /* others' notes could not be read: no base of this array before it has been scanned */
 
     struct message *msgs; /* ascending UID */
+    uint32_t *uids;       /* their UIDs once more, side by side: for searching, and for views to copy */
     size_t n, size;
-    struct buf names;   /* where most file names of the array lie; the others are on the heap */
-    uint64_t old_bound; /* UIDs below it that are not in the array were expunged: never taken as they are */
-    size_t unnamed;
+    uint64_t recent_from; /* no message below this UID is \Recent */
+    struct buf names;     /* where most file names of the array lie; the others are on the heap */
+    uint64_t old_bound;   /* UIDs below it that are not in the array were expunged: never taken as they are */
+    size_t unnamed, adopt_at; /* how many, and where mailbox_adopt_step goes on */
 
     struct mailbox_expunged *expunged;
     size_t nexpunged, expunged_size;

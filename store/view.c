@@ -54,12 +54,23 @@ static void push(uint32_t **at, size_t *n, size_t *size, uint32_t uid)
 /* The mailbox' messages from the i-th on; \Recent is claimed by the first who may. */
 static void announce(struct view *v, size_t i)
 {
+    struct mailbox *m = v->m;
     uint32_t claimed = 0;
 
-    for (; i < v->m->n; i++) {
-        struct message *msg = &v->m->msgs[i];
+    if (v->n + (m->n - i) > v->size) {
+        v->size = v->n + (m->n - i) + 64;
+        v->uids = mem_realloc(v->uids, v->size, sizeof *v->uids);
+    }
+    if (i < m->n)
+        memcpy(v->uids + v->n, m->uids + i, (m->n - i) * sizeof *v->uids);
+    v->n += m->n - i;
+    if (m->recent_from == UID_END)
+        return;
+    if (i < m->n && m->uids[i] < m->recent_from)
+        i = mailbox_lower_bound(m, (uint32_t)m->recent_from);
+    for (; i < m->n; i++) {
+        struct message *msg = &m->msgs[i];
 
-        push(&v->uids, &v->n, &v->size, msg->uid);
         if (!msg->recent)
             continue;
         push(&v->recent, &v->nrecent, &v->recent_size, msg->uid);
@@ -68,8 +79,10 @@ static void announce(struct view *v, size_t i)
         msg->recent = false;
         claimed = msg->uid;
     }
+    if (!v->read_only)
+        m->recent_from = UID_END;
     if (claimed)
-        journal_claimed(v->m, claimed);
+        journal_claimed(m, claimed);
 }
 
 struct view *view_new(struct mailbox *m, bool read_only)

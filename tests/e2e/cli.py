@@ -177,7 +177,7 @@ def aliases(cli, dom):
     cli("alias", "remove", info, a, "--yes", exit=67)
 
 
-def mailboxes(cli, dom):
+def expunged(cli, dom):
     """What they do to mail: tests/e2e/expunged.py."""
     a = f"anna@{dom}"
     check(cli.json("mailbox", "undelete", a, "--dry-run") == [], "nothing was deleted, but undelete shows something")
@@ -219,7 +219,7 @@ def removals(cli, dom):
 
 
 def directory(cli, dom):
-    for part in (domains, accounts, passwords, aliases, mailboxes, removals):
+    for part in (domains, accounts, passwords, expunged, mailboxes, aliases, removals):
         part(cli, dom)
 
 
