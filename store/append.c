@@ -34,15 +34,13 @@ struct mailbox *incoming_mailbox(struct account *a, struct slice name, struct er
 
 int incoming_begin(struct mailbox *m, uint32_t n, uint32_t *first, struct err *e)
 {
-    bool others;
-
     if (m->gone)
         return err_set(e, ERR_TRY_CREATE, "deleted meanwhile");
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
     /* UIDs of others come into the array before ours; UIDs in names are above the ceiling only after first
      * contact */
-    if (m->loaded && others && scan_cur(m, e) < 0)
+    if (m->incomplete && scan_cur(m, e) < 0)
         goto fail;
     if (!m->loaded && !m->known && mailbox_load(m, e) < 0)
         goto fail;

@@ -123,9 +123,8 @@ static void adopt_end(struct mailbox *m)
 bool mailbox_adopt_step(struct mailbox *m, size_t most)
 {
     struct buf to = BUF_INIT(NAME_LEN_MAX + 64);
-    bool others;
 
-    if (m->unnamed == 0 || m->gone || numbers_lock(m, &others, NULL) < 0)
+    if (m->unnamed == 0 || m->gone || numbers_lock(m, NULL) < 0)
         return false;
     own_begin(m);
     for (size_t i = 0; i < m->n && most && m->unnamed; i++) {

@@ -147,9 +147,8 @@ static void name_sizes(struct mailbox *m, struct message *msg)
 static void keep_sizes(struct mailbox *m, uint32_t uid, uint64_t size, uint64_t size_crlf)
 {
     struct message *msg;
-    bool others;
 
-    if (numbers_lock(m, &others, NULL) < 0)
+    if (numbers_lock(m, NULL) < 0)
         return;
     msg = message_find(m, uid);
     if (msg) {

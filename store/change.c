@@ -43,9 +43,7 @@ out:
 
 int mailbox_begin(struct mailbox *m, struct err *e)
 {
-    bool others;
-
-    return numbers_lock(m, &others, e);
+    return numbers_lock(m, e);
 }
 
 void mailbox_end(struct mailbox *m)

@@ -68,6 +68,7 @@ out:
 static int link_one(struct copy *c, uint32_t uid, uint32_t new_uid, struct err *e)
 {
     struct message *msg = message_find(c->from, uid), made = {.uid = new_uid};
+    struct err why = {0};
     struct buf name = BUF_INIT(NAME_LEN_MAX + 64);
     int rc = 0;
 
@@ -80,6 +81,10 @@ static int link_one(struct copy *c, uint32_t uid, uint32_t new_uid, struct err *
         if (fs_link(c->from->cur, msg->file, c->to->cur, buf_str(&name)) == 0) {
             made.file = slice_dup(buf_slice(&name));
             c->made[c->n++] = made;
+            /* known at once: a scan of `to`, for the keywords of the next one, must not take it for a stray
+             */
+            made.file = slice_dup(buf_slice(&name));
+            journal_added(c->to, &made);
             rc = 1;
             break;
         }
@@ -88,7 +93,9 @@ static int link_one(struct copy *c, uint32_t uid, uint32_t new_uid, struct err *
             break;
         }
         /* renamed by a neighbour, or gone */
-        msg = attempt == 0 ? scan_locate(c->from, uid, NULL) : NULL;
+        msg = attempt == 0 ? scan_locate(c->from, uid, &why) : NULL;
+        if (!msg && why.code != ERR_OK && why.code != ERR_EXPUNGED)
+            rc = err_set(e, why.code, "%s", why.detail);
     }
     buf_free(&name);
     return rc;
@@ -96,10 +103,18 @@ static int link_one(struct copy *c, uint32_t uid, uint32_t new_uid, struct err *
 
 static void undo(struct copy *c)
 {
-    for (size_t i = 0; i < c->n; i++)
-        if (c->made[i].file && fs_unlink(c->to->cur, c->made[i].file) < 0)
+    for (size_t i = 0; i < c->n; i++) {
+        struct message *msg = message_find(c->to, c->made[i].uid);
+
+        if (fs_unlink(c->to->cur, c->made[i].file) < 0)
             LOG(STORE_ERROR, NULL, F_STR("mailbox", c->to->name), F_STR("what", "unlink"),
                 F_U64("errno", errno));
+        if (msg)
+            message_free_name(c->to, msg);
+        else
+            journal_gone(c->to, c->made[i].uid);
+    }
+    messages_compact(c->to);
     c->to->cur_stamp = 0;
 }
 
@@ -124,8 +139,6 @@ static int link_all(struct copy *c, const uint32_t *uids, size_t n, uint32_t *ne
         undo(c);
         rc = -1;
     }
-    for (size_t i = 0; i < c->n && rc >= 0; i++)
-        journal_added(c->to, &c->made[i]);
     numbers_unlock(c->to);
     return rc < 0 ? -1 : 0;
 }
@@ -140,10 +153,24 @@ static int prepare_keywords(struct copy *c, const uint32_t *uids, size_t n, stru
 
         all |= msg ? msg->flags : 0;
     }
-    if (keywords_load(c->to, e) < 0)
+    if (keywords_load(c->from, e) < 0 || keywords_load(c->to, e) < 0)
         return -1;
     keywords_translate(c->from, c->to, all);
     return 0;
+}
+
+static int link_locked(struct copy *c, const uint32_t *uids, size_t n, uint32_t *new_uids, struct err *e)
+{
+    int rc;
+
+    if (numbers_lock_two(c->from, c->to, e) < 0)
+        return -1;
+    rc = prepare_keywords(c, uids, n, e);
+    if (rc == 0)
+        rc = link_all(c, uids, n, new_uids, e);
+    numbers_unlock(c->from);
+    numbers_unlock(c->to);
+    return rc;
 }
 
 int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice to, bool move,
@@ -165,7 +192,7 @@ int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice
         err_set(e, ERR_LIMIT, "%zu messages", n);
         goto out;
     }
-    if (n && (prepare_keywords(&c, uids, n, e) < 0 || link_all(&c, uids, n, new_uids, e) < 0)) {
+    if (n && link_locked(&c, uids, n, new_uids, e) < 0) {
         for (size_t i = 0; i < n; i++)
             new_uids[i] = 0;
         goto out;

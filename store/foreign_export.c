@@ -114,7 +114,6 @@ int foreign_export(
 {
     struct mailbox_status status;
     struct mailbox *m;
-    bool others;
     int rc;
 
     *out = (struct foreign_export){0};
@@ -131,7 +130,7 @@ int foreign_export(
     while (mailbox_adopt_step(m, ADOPT_STEP))
         ;
     /* nobody gives out a UID between the list and the number in its first line */
-    rc = numbers_lock(m, &others, e);
+    rc = numbers_lock(m, e);
     if (rc == 0) {
         rc = scan_cur(m, e);
         if (rc == 0)

@@ -160,6 +160,9 @@ static bool read_on(struct mailbox *m, int fd, const struct index_header *h)
     struct buf log = BUF_INIT(BUF_OWN);
     bool ok = index_read_log(fd, h, m->log_at, &log) && apply(m, buf_slice(&log));
 
+    /* a letter has its name before a message bears it */
+    if (log.n)
+        ok = keywords_load(m, NULL) == 0 && ok;
     buf_free(&log);
     return ok;
 }
@@ -203,6 +206,7 @@ bool journal_catch_up(struct mailbox *m)
         m->rewrite = true;
     if (h->has_base && m->rewrite)
         warn(m, "damaged; it is made anew from the names");
+    m->incomplete = true;
     m->cur_stamp = m->fresh_stamp = 0;
     return false;
 }
@@ -244,7 +248,8 @@ bool journal_load(struct mailbox *m)
     m->expunged_from = h->expunged_from;
     m->lineage = h->lineage;
     m->log_at = index_log_start(h);
-    if (!read_on(m, m->index, h)) {
+    /* and what was noted under this very lock, before the array was needed */
+    if (!read_on(m, m->index, h) || !apply(m, buf_slice(&m->notes))) {
         warn(m, "its log is damaged; the names are looked at");
         messages_free(m);
         m->nexpunged = 0;
@@ -325,7 +330,10 @@ void journal_write(struct mailbox *m)
     }
     stamps = h->cur_stamp != m->cur_stamp || h->new_stamp != m->fresh_stamp ||
              h->cur_trusted != m->cur_trusted || h->new_trusted != m->fresh_trusted;
-    base = m->loaded && (!h->has_base || m->rewrite || m->notes.full || is_log_long(h, m->notes.n));
+    if (m->incomplete && (m->rewrite || m->notes.full))
+        h->has_base = false;
+    base = m->loaded && !m->incomplete &&
+           (!h->has_base || m->rewrite || m->notes.full || is_log_long(h, m->notes.n));
     if (!base && m->notes.n == 0 && !stamps && h->uidnext == m->uidnext && h->modseq == m->modseq)
         return;
     h->uidvalidity = m->meta.uidvalidity;
@@ -349,9 +357,7 @@ void journal_write(struct mailbox *m)
 
 void journal_ease(struct mailbox *m)
 {
-    bool others;
-
-    if (m->notes.n > EASE_AT && numbers_lock(m, &others, NULL) == 0)
+    if (m->notes.n > EASE_AT && numbers_lock(m, NULL) == 0)
         numbers_unlock(m);
 }
 

@@ -160,7 +160,6 @@ static int take_letter(struct mailbox *m, struct slice name, struct err *e)
 int mailbox_keyword_letter(struct mailbox *m, struct slice name, bool create, struct err *e)
 {
     int letter = find_letter(m, name);
-    bool others;
 
     if (letter >= 0)
         return letter;
@@ -170,10 +169,8 @@ int mailbox_keyword_letter(struct mailbox *m, struct slice name, bool create, st
     }
     if (!is_keyword(name))
         return err_set(e, ERR_SYNTAX, "not a keyword");
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
-    if (others)
-        m->cur_stamp = 0;
     letter = keywords_load(m, e) < 0 ? -1 : take_letter(m, name, e);
     numbers_unlock(m);
     return letter;

@@ -197,20 +197,24 @@ static void release_some(struct account *a)
     }
 }
 
-/* Is the folder of a kept mailbox still the one that has this name? Another process may have renamed it. */
+static bool is_folder(const struct mailbox *m, const struct stat *there)
+{
+    struct stat here;
+
+    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 && here.st_ino == there->st_ino &&
+           here.st_dev == there->st_dev;
+}
+
+/* Is the folder of an open mailbox still the one that has this name? Another process may have renamed it. */
 static bool is_current(const struct mailbox *m)
 {
-    struct stat here, there;
+    struct stat there;
 
-    return !m->gone && fstat(m->dir, &here) == 0 && here.st_nlink > 0 &&
-           fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 &&
-           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    return fs_stat(m->account->maildir, *m->disk ? m->disk : ".", &there) == 0 && is_folder(m, &there);
 }
 
 void mailbox_close(struct mailbox *m)
 {
-    bool others;
-
     if (!m || --m->refs > 0)
         return;
     if (m->gone || !m->listed || m->locked) {
@@ -219,7 +223,7 @@ void mailbox_close(struct mailbox *m)
     }
     if (m->needs_sync)
         mailbox_sync(m, NULL);
-    if (m->notes.n && numbers_lock(m, &others, NULL) == 0)
+    if (m->notes.n && numbers_lock(m, NULL) == 0)
         numbers_unlock(m);
     mailbox_text_drop(m);
     buf_free(&m->raw);
@@ -265,19 +269,44 @@ fail:
     return NULL;
 }
 
+/*
+ * What is open under this name. Another process may have renamed folders: what counts is the folder that has
+ * the name now. One that is open here under its old name gets the new one (two objects on one folder would
+ * wait for each other's lock), and who holds the name without its folder goes on without a name.
+ */
 static struct mailbox *mailbox_find(struct account *a, struct slice name)
 {
-    struct mailbox *m;
+    struct buf disk = BUF_INIT(NAME_LEN_MAX + 2);
+    struct mailbox *m, *found = NULL, *named = NULL;
+    struct stat st;
 
+    if (folder_to_disk(name, &disk, NULL) < 0)
+        goto out;
     for (m = a->open; m; m = m->next)
         if (slice_eq(slice_str(m->name), name))
-            break;
-    if (m && m->refs == 0 && !is_current(m)) {
-        m->gone = true;
-        release(m);
-        m = NULL;
+            named = m;
+    if (named && is_current(named)) {
+        found = named;
+        goto out;
     }
-    return m;
+    if (named && named->refs == 0) {
+        named->gone = true;
+        release(named);
+    } else if (named) {
+        set_string(&named->name, SLICE(""));
+    }
+    if (fs_stat(a->maildir, disk.n ? buf_str(&disk) : ".", &st) < 0)
+        goto out;
+    for (m = a->open; m && !found; m = m->next)
+        if (is_folder(m, &st))
+            found = m;
+    if (found) {
+        set_string(&found->name, name);
+        set_string(&found->disk, buf_slice(&disk));
+    }
+out:
+    buf_free(&disk);
+    return found;
 }
 
 struct mailbox *mailbox_get(struct account *a, struct slice name, bool load, struct err *e)
@@ -335,10 +364,9 @@ static int load_index(struct mailbox *m, struct err *e)
 
 int mailbox_load(struct mailbox *m, struct err *e)
 {
-    bool others;
     int rc;
 
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
     fs_remove_old(m->state, STAGING_PREFIX, (int64_t)time(NULL) - FS_STAGING_LIFE);
     m->loaded = true;
@@ -414,7 +442,6 @@ static bool is_fresh_known(const struct mailbox *m, int64_t stamp)
 int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
 {
     struct stat cur, fresh;
-    bool others;
     int rc = 0;
 
     (void)hint_changed; /* our own changes are watched too: the stamps tell them apart */
@@ -425,7 +452,7 @@ int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
     }
     if (is_cur_known(m, stamp_of(&cur)) && is_fresh_known(m, stamp_of(&fresh)))
         return 0;
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
     /* perhaps it was one of ours, and its notes in the index tell all */
     if (!is_cur_known(m, folder_stamp(m->cur)) && (rc = keywords_load(m, e)) == 0)
@@ -438,8 +465,6 @@ int mailbox_refresh(struct mailbox *m, bool hint_changed, struct err *e)
 
 int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct err *e)
 {
-    bool others;
-
     if (!complete) {
         m->watched = m->sure = false;
     } else if (!m->watched) {
@@ -449,7 +474,7 @@ int mailbox_told(struct mailbox *m, struct slice names, bool complete, struct er
     if (complete && names.n && !m->gone) {
         int64_t stamp = folder_stamp(m->cur);
 
-        if (numbers_lock(m, &others, e) < 0)
+        if (numbers_lock(m, e) < 0)
             return -1;
         /* what happens after this moment we are told later */
         if (m->watched && m->sure && keywords_load(m, e) == 0 && scan_names(m, names)) {
@@ -545,9 +570,9 @@ static int status_folder(
 static bool status_of_header(struct mailbox *m, struct mailbox_status *out, struct err *e)
 {
     struct index_header h;
-    bool others, known;
+    bool known;
 
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return false;
     h = m->header;
     known = m->header_valid && h.has_base && h.has_summary && h.cur_trusted && h.cur_stamp &&

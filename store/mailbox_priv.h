@@ -71,6 +71,7 @@ struct mailbox {
     uint64_t log_at;  /* the array knows its log up to here */
     uint64_t lineage; /* of the index that the array came from, or that we wrote */
     bool rewrite;     /* the next write makes a new base, of a new lineage */
+    bool incomplete;  /* others' notes could not be read: no base of this array before it has been scanned */
 
     struct message *msgs; /* ascending UID */
     size_t n, size;
@@ -118,11 +119,13 @@ struct mailbox {
 
 /* numbers.c */
 /*
- * Takes the lock; the array (if loaded) and the numbering are as the other processes left them. *others: they
- * gave out UIDs that the array does not have: scan. ERR_UNAVAILABLE while another mailbox of the account is
- * locked by us and this one by somebody else. Ends with numbers_unlock after success only.
+ * Takes the lock; the array (if loaded) and the numbering are as the other processes left them, or
+ * m->incomplete says that the array may miss something: scan. ERR_UNAVAILABLE while another mailbox of the
+ * account is locked by us and this one by somebody else. Ends with numbers_unlock after success only.
  */
-int numbers_lock(struct mailbox *m, bool *others, struct err *e);
+int numbers_lock(struct mailbox *m, struct err *e);
+/* Both, without a deadlock; they may be one. numbers_unlock for each. */
+int numbers_lock_two(struct mailbox *a, struct mailbox *b, struct err *e);
 /* The outermost one writes what was noted into the index. */
 void numbers_unlock(struct mailbox *m);
 /* With the lock held: n consecutive UIDs from *first on are ours. ERR_LIMIT when they are used up. */

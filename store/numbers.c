@@ -87,11 +87,8 @@ static int read_header(struct mailbox *m, struct err *e)
     return 0;
 }
 
-static int take_lock(struct mailbox *m, struct err *e)
+static int take_lock(struct mailbox *m, bool wait, struct err *e)
 {
-    /* Two mailboxes at once (COPY) might be locked the other way round by somebody else: no waiting then. */
-    bool wait = m->account->locks == 0;
-
     if ((wait ? fs_lock(m->dir, true) : fs_try_lock(m->dir)) < 0)
         return wait || errno != EWOULDBLOCK ? err_errno(e, "lock of the mailbox")
                                             : err_set(e, ERR_UNAVAILABLE, "another program is at work in it");
@@ -110,38 +107,61 @@ static void drop_lock(struct mailbox *m)
     fs_unlock(m->dir);
 }
 
-int numbers_lock(struct mailbox *m, bool *others, struct err *e)
+static int lock(struct mailbox *m, bool wait, struct err *e)
 {
-    bool behind;
-
-    *others = false;
     if (m->locked) {
         m->locked++;
         return 0;
     }
     if (m->gone)
         return err_set(e, ERR_NO_MAILBOX, "deleted meanwhile");
-    if (take_lock(m, e) < 0)
+    if (take_lock(m, wait, e) < 0)
         return -1;
     if (follow_index(m, e) < 0 || read_header(m, e) < 0) {
         drop_lock(m);
         return -1;
     }
-    behind = m->header.uidnext > m->uidnext;
-    if (behind)
+    if (m->header.uidnext > m->uidnext)
         m->uidnext = m->header.uidnext;
     if (m->header.modseq > m->modseq)
         m->modseq = m->header.modseq;
-    if (m->loaded && !m->loading) {
-        *others = !journal_catch_up(m) && behind;
-    } else if (!m->loaded) {
+    if (!m->loaded) {
         m->cur_stamp = m->header.cur_stamp;
         m->fresh_stamp = m->header.new_stamp;
         m->cur_trusted = m->header.cur_trusted;
         m->fresh_trusted = m->header.new_trusted;
-        *others = behind;
+    } else if (!m->loading) {
+        journal_catch_up(m);
     }
     return 0;
+}
+
+int numbers_lock(struct mailbox *m, struct err *e)
+{
+    /* a second mailbox might be locked the other way round by somebody else: no waiting then */
+    return lock(m, m->account->locks == 0, e);
+}
+
+int numbers_lock_two(struct mailbox *a, struct mailbox *b, struct err *e)
+{
+    struct stat first, second;
+
+    INVARIANT(a->account->locks == 0);
+    /* whoever takes two takes them in this order, so nobody waits for one who waits for him */
+    if (fstat(a->dir, &first) < 0 || fstat(b->dir, &second) < 0)
+        return err_errno(e, "mailbox folder");
+    if (first.st_ino > second.st_ino) {
+        struct mailbox *swap = a;
+
+        a = b;
+        b = swap;
+    }
+    if (lock(a, true, e) < 0)
+        return -1;
+    if (lock(b, true, e) == 0)
+        return 0;
+    numbers_unlock(a);
+    return -1;
 }
 
 void numbers_unlock(struct mailbox *m)
@@ -204,7 +224,7 @@ int numbers_open(struct mailbox *m, struct err *e)
 {
     int rc;
 
-    if (take_lock(m, e) < 0)
+    if (take_lock(m, m->account->locks == 0, e) < 0)
         return -1;
     rc = meta_load(m->dir, &m->meta, e);
     /* a folder of another server's, or one that was made before that server's mail came into it */
@@ -225,9 +245,7 @@ int numbers_open(struct mailbox *m, struct err *e)
 
 void numbers_close(struct mailbox *m)
 {
-    bool others;
-
-    if (m->gone || m->index < 0 || (!m->touched && m->notes.n == 0) || numbers_lock(m, &others, NULL) < 0)
+    if (m->gone || m->index < 0 || (!m->touched && m->notes.n == 0) || numbers_lock(m, NULL) < 0)
         return;
     /* what only hangs on a stamp as young as our own last change is made sure of now, in peace */
     if (m->loaded && m->cur_stamp && !m->cur_trusted && clock_ns(CLOCK_REALTIME) - m->cur_stamp > TRUST_AGE)

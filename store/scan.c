@@ -229,28 +229,55 @@ static void take_name(struct mailbox *m, struct message *msg, const char *file, 
     }
 }
 
+/*
+ * Two files, or one that a neighbour renamed while the folder was read, so that both its names were seen? The
+ * second of one file may come and go between the looks: three times there is there.
+ */
+static bool is_another(struct mailbox *m, const char *file, const char *other)
+{
+    struct stat a, b;
+
+    for (int round = 0; round < 3; round++) {
+        if (fs_stat(m->cur, file, &a) < 0 || fs_stat(m->cur, other, &b) < 0)
+            return false;
+        if (a.st_ino != b.st_ino)
+            return true;
+    }
+    return true;
+}
+
+/* Which of the names with one UID is the message: the one we know, else the first; none that is gone already.
+ */
+static size_t choose(struct compare *c, size_t from, size_t to, const struct message *msg)
+{
+    const struct entry *entries = c->scan->entries;
+    const char *text = c->scan->text.p;
+    size_t best = to;
+    struct stat st;
+
+    for (size_t i = from; i < to; i++) {
+        const char *file = text + entries[i].at;
+
+        if (fs_stat(c->m->cur, file, &st) < 0)
+            continue;
+        if (msg && strcmp(file, msg->file) == 0)
+            return i;
+        /* a name, and our own list, count more than another server's list */
+        if (best == to || (entries[best].listed && !entries[i].listed) ||
+            (entries[best].listed == entries[i].listed && strcmp(file, text + entries[best].at) < 0))
+            best = i;
+    }
+    return best == to ? from : best;
+}
+
 /* All names with one UID, entries[from] to entries[to - 1]: one is the message, the others get a UID of their
  * own. */
 static void compare_run(struct compare *c, size_t from, size_t to, struct message *msg)
 {
     const struct entry *entries = c->scan->entries;
     const char *text = c->scan->text.p;
-    size_t best = from;
+    size_t best = to == from + 1 ? from : choose(c, from, to, msg);
 
-    for (size_t i = from; i < to && to > from + 1; i++) {
-        const char *file = text + entries[i].at;
-
-        if (msg && strcmp(file, msg->file) == 0) {
-            best = i;
-            break;
-        }
-        if (entries[i].listed != entries[best].listed) {
-            if (entries[best].listed)
-                best = i; /* a name, and our own list, count more */
-        } else if (strcmp(file, text + entries[best].at) < 0) {
-            best = i;
-        }
-    }
     if (msg)
         take_name(c->m, msg, text + entries[best].at, entries[best].flags);
     else if (is_acceptable(c, entries[best].uid, entries[best].listed))
@@ -258,7 +285,7 @@ static void compare_run(struct compare *c, size_t from, size_t to, struct messag
     else
         add_fresh(c, text + entries[best].at, false);
     for (size_t i = from; i < to; i++)
-        if (i != best)
+        if (i != best && is_another(c->m, text + entries[best].at, text + entries[i].at))
             add_fresh(c, text + entries[i].at, false);
 }
 
@@ -371,8 +398,12 @@ static void fetch_back(struct mailbox *m, const struct uids *missing)
     size_t odd = 0;
 
     while (list && (d = readdir(list))) {
-        if (!scan_is_message(m, m->fresh, d, &name, &odd) || name.uid == 0 ||
-            !bsearch(&name.uid, missing->at, missing->n, sizeof name.uid, compare_uids))
+        uint32_t uid;
+
+        if (!scan_is_message(m, m->fresh, d, &name, &odd))
+            continue;
+        uid = name.uid ? name.uid : adopt_find(m, name.unique);
+        if (uid == 0 || !bsearch(&uid, missing->at, missing->n, sizeof uid, compare_uids))
             continue;
         buf_clear(&to);
         if (name_write_flags(&to, name.base, name.flags))
@@ -402,7 +433,9 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
         c->missing = (struct uids){0};
         c->scan = &scan;
         c->pooled = m->loading && m->n == 0;
-        if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0) {
+        /* a letter has its name before a message bears it: so the names of letters are read after those of
+         * messages */
+        if (adopt_load(m, e) < 0 || scan_read(m, &scan, e) < 0 || keywords_load(m, e) < 0) {
             rc = -1;
         } else {
             sort_by_uid(&scan);
@@ -410,6 +443,7 @@ static int look(struct mailbox *m, struct compare *c, struct err *e)
             rc = take_added(c, e);
             m->cur_stamp = stamp;
             m->cur_trusted = wall - stamp > TRUST_AGE;
+            m->incomplete = m->incomplete && rc < 0;
             if (c->missing.n == 0)
                 doubt = false;
             else if (round > 0 && folder_stamp(m->cur) == stamp)
@@ -480,11 +514,10 @@ bool scan_names(struct mailbox *m, struct slice names)
 int scan_cur(struct mailbox *m, struct err *e)
 {
     struct compare c = {.m = m};
-    bool others;
     int rc;
 
     /* no process of ours changes anything meanwhile: what differs from the array, others did */
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
     rc = look(m, &c, e);
     if (rc == 0 && c.nfresh) {
@@ -498,14 +531,13 @@ int scan_cur(struct mailbox *m, struct err *e)
 
 static int take_fresh(struct mailbox *m, struct compare *c, struct err *e)
 {
-    bool others;
     int rc;
 
     if (c->nfresh == 0)
         return 0;
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
-    rc = others ? scan_cur(m, e) : 0;
+    rc = m->incomplete ? scan_cur(m, e) : 0;
     if (rc == 0) {
         rc = assign_uids(m, c->fresh, c->nfresh, e);
         c->nfresh = 0;

@@ -70,17 +70,14 @@ int takeover_numbers(struct mailbox *m, bool known, struct err *e)
 
 int takeover_look(struct mailbox *m, struct err *e)
 {
-    bool others;
     int rc = 0;
 
     if (load(m, e) < 0)
         return -1;
     if (m->foreign.uidvalidity != m->meta.uidvalidity || m->foreign.uidnext <= m->uidnext)
         return 0;
-    if (numbers_lock(m, &others, e) < 0)
+    if (numbers_lock(m, e) < 0)
         return -1;
-    if (others)
-        m->cur_stamp = 0;
     if (m->foreign.uidnext > m->uidnext)
         rc = numbers_saw(m, (uint32_t)(m->foreign.uidnext - 1), e);
     numbers_unlock(m);
@@ -203,15 +200,12 @@ void takeover_done(struct mailbox *m)
 {
     struct err e = {0};
     struct meta meta;
-    bool others;
 
     if (has_served(m, m->foreign_stamp) || m->unnamed || m->gone)
         return;
     /* the names are durable before the list counts for nothing */
-    if (fs_sync_dir(m->cur) < 0 || numbers_lock(m, &others, &e) < 0)
+    if (fs_sync_dir(m->cur) < 0 || numbers_lock(m, &e) < 0)
         return;
-    if (others)
-        m->cur_stamp = 0;
     if (meta_load(m->dir, &meta, &e) > 0 && meta.uidvalidity == m->meta.uidvalidity) {
         meta.list = m->foreign_stamp;
         if (meta_store(m->state, m->dir, &meta, &e) == 0) {

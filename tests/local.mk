@@ -31,17 +31,21 @@ E2E_TESTS += tests/e2e/idle.py
 E2E_TESTS += tests/e2e/lifecycle.py
 E2E_TESTS += tests/e2e/quota.py
 E2E_TESTS += tests/e2e/append_big.py
+E2E_TESTS += tests/e2e/derived.py
 E2E_TESTS += tests/e2e/attack_login.py
 E2E_TESTS += tests/e2e/attack_flood.py
 E2E_TESTS += tests/e2e/attack_slow.py
 E2E_TESTS += tests/e2e/attack_local.py
 E2E_TESTS += tests/e2e/attack_limits.py
+E2E_TESTS += tests/e2e/derived.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
 TESTS += $(E2E_TESTS)
+# no daemons: the library itself
+TESTS += tests/property/model.py
 # Whole folders, without what a run leaves there: dist-hook puts them into the tarball.
-DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/transcripts
+DIST_FOLDERS = tests/e2e tests/faults tests/fuzz tests/lib tests/lint tests/property tests/transcripts
 
 # Everything CI runs: units, dialogues, clients, the quick part of lint. Closes with one line that counts.
 check-all: lint-fast
@@ -87,8 +91,7 @@ check-sanitizers:
 check-thunderbird: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/e2e/thunderbird.py || test $$? = 77
 
-.PHONY: check-all lint lint-fast check-sanitizers check-thunderbird
-.PHONY: check-all lint lint-fast lint-cppcheck lint-tidy check-sanitizers
+.PHONY: check-all lint lint-fast lint-cppcheck lint-tidy check-sanitizers check-thunderbird
 # Each system call of the ways of a message as the last one and as one that fails; five minutes of kills under load.
 faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
@@ -104,4 +107,14 @@ attacks: all $(check_PROGRAMS)
 calls: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/lint/calls.py; rc=$$?; test $$rc = 0 || test $$rc = 77
 
-.PHONY: attacks calls faults check-all lint lint-fast check-sanitizers
+# Thousands of stories of the store against its model, 10,000 looks beside a renaming neighbour; about half an hour.
+check-long: all
+	$(MAKE) $(AM_MAKEFLAGS) tests/property/store_model tests/property/scan_rule tests/property/damage
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/property/model.py --long
+
+# The power goes, again and again: ext4, XFS, and clones of a running ext4 (root, loop devices). POWER_SECONDS=60 is the short form.
+POWER_SECONDS = 300
+power: all
+	$(AM_TESTS_ENVIRONMENT) CC='$(CC)' python3 $(top_srcdir)/tests/faults/power.py $(POWER_SECONDS); rc=$$?; test $$rc = 0 || test $$rc = 77
+
+.PHONY: attacks power check-long calls faults

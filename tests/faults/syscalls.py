@@ -14,6 +14,7 @@ import imaplib
 import os
 import poplib
 import re
+import shutil
 import signal
 import smtplib
 import sys
@@ -24,6 +25,9 @@ import instance
 import strace
 
 BACK_SECONDS = 2.0
+OPEN_SECONDS = 1.0       # a SELECT after whatever happened
+LONG_POINTS = 150        # at most, of a scenario with hundreds of calls of one kind
+OLD_NAMES = 300          # another server's, without UIDs: more than fit into renames (store/assign.c)
 KILLS_OF_A_ROLE = 4  # then the instance starts anew: postamtd waits longer before each restart
 FILE_CALLS = ("openat2", "openat", "write", "pwrite64", "fdatasync", "fsync", "linkat", "renameat", "renameat2", "unlinkat",
               "mkdirat")
@@ -39,6 +43,10 @@ class Bad(Exception):
     pass
 
 
+def instance_slowness():
+    return 5 if os.environ.get("POSTAMT_SANITIZED") else 1
+
+
 class World:
     """The instance, and what must be true of it."""
 
@@ -50,7 +58,7 @@ class World:
         self.uids = {}                                 # (user, uidvalidity, uid) -> token
         self.highest = collections.Counter()           # (user, uidvalidity) -> UID
         self.serial = 0
-        self.back = 0.0
+        self.back = self.opened = 0.0
 
     def token(self):
         self.serial += 1
@@ -149,9 +157,14 @@ class World:
         self.boxes[n] = {x: (1, 1) for x in names}
 
     def messages(self, m, n, box):
+        began = time.monotonic()
         typ, data = m.select(box)
+        took = time.monotonic() - began
         if typ != "OK":
             raise Bad(f"SELECT {box}: {data}")
+        self.opened = max(self.opened, took)
+        if took > OPEN_SECONDS * instance_slowness():
+            raise Bad(f"SELECT {box} took {took:.2f} s")
         validity, found = int(m.response("UIDVALIDITY")[1][0]), []
         if data[0] == b"0":
             return found
@@ -195,7 +208,7 @@ def imap_try(does, *args):
 class Deliver:
     """A mail to two people, more than one write long."""
 
-    name, role = "deliver", True
+    name, role, long = "deliver", True, False
 
     def __init__(self, world):
         self.w, self.users = world, (0, 1)
@@ -234,7 +247,7 @@ class Deliver:
 
 
 class Imap:
-    role, users = False, (2,)
+    role, users, long = False, (2,), False
 
     def __init__(self, world):
         self.w, self.n = world, self.users[0]
@@ -383,10 +396,97 @@ class Folders(Imap):
         return [r1, r2, r3]
 
 
+class Foreign(Imap):
+    """What another server or a person with a shell left there: names without UIDs, a lost state/."""
+
+    def folder(self, box, sub):
+        return os.path.join(self.w.info["maildir"] % self.n, "." + box, sub)
+
+    def put_foreign(self, box, count, sub="cur"):
+        for i in range(count):
+            token = self.w.token()
+            path = os.path.join(self.folder(box, sub), f"{1500000000 + i}.x{self.w.serial}" + (":2," if sub == "cur" else ""))
+            with open(path, "w") as f:
+                f.write(text(token, 20).replace("\r", ""))
+            os.chown(path, instance.NOBODY, instance.NOBODY)
+            self.w.expect(self.n, box, token, 1, 1)
+
+    def sight(self, box):
+        """SELECT and FETCH: UIDs that a client was told mean the same from now on."""
+        try:
+            self.w.messages(self.m, self.n, box)
+            return ("OK", "")
+        except imaplib.IMAP4.abort as e:
+            return (None, str(e))
+        except OSError as e:
+            return (None, str(e))
+        except Bad as e:
+            if "SELECT" in str(e) and "took" not in str(e):
+                return ("NO", str(e))
+            raise
+
+
+class Adopt(Foreign):
+    """First contact with many names that have no UIDs."""
+
+    name, users, long = "adopt", (5,), True
+
+    def prepare(self):
+        self.login()
+        self.new_boxes("Old")
+        self.m.shutdown()
+        self.w.end_workers()
+        self.put_foreign(self.boxes[0], OLD_NAMES)
+        self.login()
+        return self.w.worker("imapd")
+
+    def run(self):
+        first = self.sight(self.boxes[0])
+        return [first, imap_try(self.m.close)] if first[0] == "OK" else [first]
+
+
+class Rebuild(Foreign):
+    """state/ is lost, somebody added and delivered: all that is derived is made anew, written and used again."""
+
+    name, users = "rebuild", (5,)
+
+    def prepare(self):
+        self.login()
+        self.new_boxes("Box")
+        box = self.boxes[0]
+        self.uid = [self.put(box)[1] for _ in range(3)][0]
+        self.gone = self.put(box)
+        self.m.shutdown()
+        self.w.end_workers()
+        state = os.path.join(self.w.d, "state", instance.DOMAIN, f"u{self.n}", "." + box)
+        if not os.path.isdir(state):
+            raise Bad(f"{state} is not where derived files are")
+        shutil.rmtree(state)
+        self.put_foreign(box, 2)
+        self.put_foreign(box, 2, "new")
+        self.login()
+        return self.w.worker("imapd")
+
+    def run(self):
+        box, out = self.boxes[0], [self.sight(self.boxes[0])]
+        if out[0][0] != "OK":
+            return out
+        out.append(imap_try(self.m.fetch, "1:*", "(FLAGS ENVELOPE BODYSTRUCTURE RFC822.SIZE INTERNALDATE)"))
+        out.append(imap_try(self.m.uid, "STORE", self.uid, "+FLAGS", r"(\Flagged)"))
+        out.append(imap_try(self.m.uid, "STORE", self.gone[1], "+FLAGS", r"(\Deleted)"))
+        stored = out[-1][0]
+        out.append(imap_try(self.m.uid, "EXPUNGE", self.gone[1]))
+        self.w.expect(self.n, box, self.gone[0], 0 if stored != "NO" else 1, 0 if stored == out[-1][0] == "OK" else 1)
+        out.append(imap_try(self.m.close))
+        if out[-1][0] != "NO":  # CLOSE expunges what is marked
+            self.w.expect(self.n, box, self.gone[0], 0, 0 if stored == out[-1][0] == "OK" else 1)
+        return out
+
+
 class Pop3(Imap):
     """DELE and QUIT."""
 
-    name, users = "pop3", (5,)
+    name, users = "pop3", (6,)
 
     def prepare(self):
         self.login()
@@ -432,7 +532,9 @@ def sync_again(calls, at):
 
 class Sweep:
     def __init__(self, world, scenario, points, verbose):
-        self.w, self.s, self.points, self.verbose = world, scenario, points, verbose
+        self.w, self.s, self.verbose = world, scenario, verbose
+        # one of hundreds of equal renames is as good as the next
+        self.points = (points + 1) // 2 or LONG_POINTS if scenario.long else points
         self.out = os.path.join(world.d, "calls")
         self.kills = 0
         self.tally = collections.Counter()
@@ -598,23 +700,23 @@ def main():
     bad = []
     with tempfile.TemporaryDirectory(prefix="postamt-calls-") as d:
         os.chmod(d, 0o755)
-        info = instance.start(d, users=6, hash_scheme="sha512crypt", extra="delivers = 1;")
+        info = instance.start(d, users=7, hash_scheme="sha512crypt", extra="delivers = 1;")
         world = World(d, info)
         try:
-            for n in range(6):
+            for n in range(7):
                 world.audit(n)
-            for kind in (Deliver, Append, Change, Folders, Pop3):
+            for kind in (Deliver, Append, Change, Folders, Adopt, Rebuild, Pop3):
                 if a.only in (None, kind.name):
                     bad += Sweep(world, kind(world), a.points, a.v).all()
             world.restart()
-            for n in range(6):
+            for n in range(7):
                 world.audit(n)
         except BaseException:
             print(instance.log_tail(d, 40))
             raise
         finally:
             instance.stop(d)
-    print(f"back after {world.back:.2f} s at most; {len(world.uids)} UIDs, each of one message; {len(bad)} findings")
+    print(f"back after {world.back:.2f} s at most, opened in {world.opened:.2f} s at most; {len(world.uids)} UIDs, each of one message; {len(bad)} findings")
     return 1 if bad else 0
 
 
