@@ -302,7 +302,7 @@ static void deliver_one(int number)
     struct err e = {0};
     struct id id = id_new();
     struct delivery_recipient r = {.path = SLICE(USER_PATH)};
-    uint64_t size;
+    uint64_t size = 0;
     int fd = fs_open_write(root, "text", O_RDWR | O_CREAT, 0600);
 
     (void)number;
