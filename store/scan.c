@@ -262,9 +262,10 @@ static size_t choose(struct compare *c, size_t from, size_t to, const struct mes
             continue;
         if (msg && strcmp(file, msg->file) == 0)
             return i;
+        /* a name, and our own list, count more than another server's list */
         if (best == to || (entries[best].listed && !entries[i].listed) ||
             (entries[best].listed == entries[i].listed && strcmp(file, text + entries[best].at) < 0))
-            best = i; /* a name, and our own list, count more than another server's */
+            best = i;
     }
     return best == to ? from : best;
 }
