@@ -33,6 +33,7 @@ struct worker {
     struct watch *watches;
     void *state;
     uint64_t quota, used;
+    struct event *idle_timer; /* set while there is work for idle time */
     struct event *purge_timer;
     struct expunged_purge *purge; /* under way */
     bool low_space;
@@ -248,6 +249,28 @@ static void on_parent_closed(void *ctx, struct ipc *ch)
     event_base_loopexit(w->base, NULL);
 }
 
+/* --- work for idle time --- */
+
+/* A millisecond's work, then for twenty the sessions'. */
+static void on_idle_work(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct timeval soon = {0, 20000};
+    struct worker *w = arg;
+
+    (void)fd, (void)what;
+    if (account_idle_step(w->account))
+        event_add(w->idle_timer, &soon);
+}
+
+static void on_idle_work_due(void *ctx)
+{
+    static const struct timeval after_answer = {0, 200000};
+    struct worker *w = ctx;
+
+    if (!event_pending(w->idle_timer, EV_TIMEOUT, NULL))
+        event_add(w->idle_timer, &after_answer);
+}
+
 /* --- what was expunged and kept long enough --- */
 
 /* A millisecond's work, then the sessions' turn. */
@@ -320,6 +343,9 @@ int worker_main(const struct worker_ops *ops, const struct settings *settings, u
         return 1;
     }
     w->parent = ipc_new(w->base, channel, "parent", on_parent, on_parent_closed, w);
+    w->idle_timer = evtimer_new(w->base, on_idle_work, w);
+    INVARIANT(w->idle_timer);
+    account_on_idle_work(w->account, on_idle_work_due, w);
     keep_expunged(w);
     event_base_dispatch(w->base);
     if (w->purge)

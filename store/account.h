@@ -38,6 +38,13 @@ int account_furnish(struct account *a, struct err *e);
 struct account *account_open(int mail_dir, int state_dir, struct err *e);
 void account_close(struct account *a);
 
+/*
+ * Work for idle time: names that got their UID by a list get it into the name (mailbox_adopt_step). `due` is
+ * called when there is some; account_idle_step does a millisecond of it, true while more is left.
+ */
+void account_on_idle_work(struct account *a, void (*due)(void *ctx), void *ctx);
+bool account_idle_step(struct account *a);
+
 /* Special uses (RFC 6154); at most one holder each. */
 enum special_use {
     USE_NONE,

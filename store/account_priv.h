@@ -28,6 +28,8 @@ struct account {
     /* store/expunged.h: policy, and whom to tell that the disk is nearly full. */
     uint64_t keep[2];
     bool all_short;
+    void (*idle_work)(void *ctx);
+    void *idle_ctx;
     void (*low_space)(void *ctx);
     void *low_space_ctx;
 };

@@ -123,6 +123,7 @@ static void adopt_end(struct mailbox *m)
 bool mailbox_adopt_step(struct mailbox *m, size_t most)
 {
     struct buf to = BUF_INIT(NAME_LEN_MAX + 64);
+    size_t before = m->unnamed;
 
     if (m->unnamed == 0 || m->gone || numbers_lock(m, NULL) < 0)
         return false;
@@ -154,7 +155,8 @@ bool mailbox_adopt_step(struct mailbox *m, size_t most)
         adopt_end(m);
     numbers_unlock(m);
     buf_free(&to);
-    return m->unnamed > 0 && m->cur_stamp != 0;
+    /* names that cannot be given are no reason to go round and round */
+    return m->unnamed > 0 && m->cur_stamp != 0 && (m->unnamed < before || m->adopt_at < m->n);
 }
 
 /* --- names --- */

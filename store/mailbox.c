@@ -15,6 +15,7 @@
 
 #define SCAN_SHARE 50        /* of the time at most one part in so many goes into scans that only make sure */
 #define SCAN_NS 700          /* what a name costs in a scan, until one has been measured */
+#define IDLE_NAMES 32        /* renames of one step of idle work */
 #define KEPT_BOXES 16        /* mailboxes of an account that stay in memory after the last close, */
 #define KEPT_MESSAGES 150000 /* and their messages */
 
@@ -394,6 +395,8 @@ int mailbox_load(struct mailbox *m, struct err *e)
     m->loading = false;
     if (rc == 0) {
         m->known = true;
+        if (m->unnamed && m->account->idle_work)
+            m->account->idle_work(m->account->idle_ctx);
         takeover_finish(m);
     } else {
         messages_free(m);
@@ -403,6 +406,21 @@ int mailbox_load(struct mailbox *m, struct err *e)
     }
     numbers_unlock(m);
     return rc;
+}
+
+void account_on_idle_work(struct account *a, void (*due)(void *ctx), void *ctx)
+{
+    a->idle_work = due;
+    a->idle_ctx = ctx;
+}
+
+/* Kept mailboxes too: nobody may open them again for long. */
+bool account_idle_step(struct account *a)
+{
+    for (struct mailbox *m = a->open; m; m = m->next)
+        if (m->loaded && m->unnamed && mailbox_adopt_step(m, IDLE_NAMES))
+            return true;
+    return false;
 }
 
 struct mailbox *mailbox_open(struct account *a, struct slice name, struct err *e)

@@ -526,6 +526,8 @@ int scan_cur(struct mailbox *m, struct err *e)
     }
     compare_free(&c);
     numbers_unlock(m);
+    if (m->unnamed && m->account->idle_work)
+        m->account->idle_work(m->account->idle_ctx);
     return rc;
 }
 

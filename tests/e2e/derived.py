@@ -4,6 +4,8 @@
 derived.py [--long]     (--long: each way after an orderly stop and after kill -9, not in turn)
 
 UIDs, UIDVALIDITY, UIDNEXT, flags, keywords, dates, sizes and envelopes before and after. New mail afterwards gets UIDs that nobody had.
+
+And names of another server: they get their UIDs in idle time, without anybody asking.
 """
 import imaplib
 import os
@@ -162,6 +164,30 @@ def new_mail(info, number):
     return int(re.search(rb"APPENDUID \d+ (\d+)", said)[1])
 
 
+def adopted(info, d):
+    """300 names without UIDs: a list first, then the names, while the session does nothing."""
+    folder = os.path.join(d, "mail", *reversed((info["users"]["template"] % 0).split("@")), "Maildir", ".Adopted")
+    cur = os.path.join(folder, "cur")
+    m = login(info)
+    m.create("Adopted")
+    for n in range(300):
+        with open(os.path.join(cur, f"{1400000000 + n}.other{n}.host:2,S"), "wb") as f:
+            f.write(text(n))
+        os.chmod(f.name, 0o644)
+    if m.select("Adopted")[1] != [b"300"]:
+        raise Bad("another server's 300 messages are not all there")
+    before = m.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")[1]
+    until = time.monotonic() + 30
+    while os.path.exists(os.path.join(folder, "postamt-adopt")) or any(",U=" not in x for x in os.listdir(cur)):
+        if time.monotonic() > until:
+            raise Bad(f"{sum(',U=' not in x for x in os.listdir(cur))} of 300 names have no UID after 30 s")
+        time.sleep(0.1)
+    m.noop()
+    if m.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")[1] != before:
+        raise Bad("adopted messages are not what they were")
+    m.logout()
+
+
 def main():
     opened, losses = [], 0
     with tempfile.TemporaryDirectory(prefix="postamt-derived-") as d:
@@ -190,6 +216,7 @@ def main():
                     m.uid("STORE", str(uid), "+FLAGS", r"(\Deleted)")
                     m.expunge()
                     m.logout()
+            adopted(info, d)
             if max(opened) > OPEN_SECONDS * (5 if os.environ.get("POSTAMT_SANITIZED") else 1):
                 raise Bad(f"a SELECT took {max(opened):.2f} s")
         except BaseException:
