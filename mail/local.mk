@@ -53,7 +53,7 @@ tests_unit_test_preview_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_preview_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 endif
 
-# Signs for tests/e2e/dkim.py.
+# Signs for tests/e2e/dkim_verify.py.
 check_PROGRAMS += tests/unit/dkim_sign
 tests_unit_dkim_sign_SOURCES = tests/unit/dkim_sign.c
 tests_unit_dkim_sign_LDADD = $(LIBS_MAIL)
