@@ -1,7 +1,13 @@
 /*
- * dkim_sign DOMAIN SELECTOR KEYFILE [SELECTOR KEYFILE ..]: signs for tests/e2e/dkim_verify.py, which has others
- * verify. stdin: messages, each "<octets> <piece>\n" and the text, which is given to the signer in pieces of
- * that size; stdout: for each "<octets>\n" and its fields. dkim_sign --bench KEYFILE SECONDS: what it costs.
+ * dkim_sign DOMAIN SELECTOR KEYFILE [SELECTOR KEYFILE ..]
+ *
+ * Signs for tests/e2e/dkim_verify.py, which has others verify. stdin: messages, each "<octets> <piece>\n" and
+ * the text, which is given to the signer in pieces of that size; stdout: for each "<octets>\n" and its
+ * fields.
+ *
+ * dkim_sign --bench KEYFILE SECONDS
+ *
+ * What it costs.
  */
 #include <stdio.h>
 #include <stdlib.h>
