@@ -41,6 +41,8 @@ enum err_code config_describe(struct cli *c);
 enum err_code config_diff(struct cli *c);
 enum err_code config_reload(struct cli *c);
 enum err_code domain_add(struct cli *c);
+enum err_code domain_dkim(struct cli *c);
+enum err_code domain_dns(struct cli *c);
 enum err_code domain_list(struct cli *c);
 enum err_code domain_remove(struct cli *c);
 enum err_code cmd_mailbox_purge(struct cli *c);

@@ -2,7 +2,7 @@
 noinst_LIBRARIES += admin/libadmin.a
 LIBS_ADMIN = admin/libadmin.a store/libstore.a $(LIBS_AUTH)
 admin_libadmin_a_SOURCES = \
-	admin/account.c admin/alias.c admin/config.c admin/domain.c admin/password.c admin/status.c \
+	admin/account.c admin/alias.c admin/config.c admin/dns.c admin/domain.c admin/password.c admin/status.c \
 	admin/args.c admin/args.h \
 	admin/ask.c admin/ask.h \
 	admin/cli.c admin/cli.h \

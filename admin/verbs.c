@@ -24,7 +24,13 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
     [FLAG_NO_DELIVERY] = {"no-delivery", NULL, "no mail goes to the target (use with --may-send)"},
     [FLAG_SINCE] = {"since", "TIME", "what was expunged since: 2d, 6h, 2026-11-20 or 2026-11-20T12:30"},
     [FLAG_ALL] = {"all", NULL, "of all accounts"},
-    [FLAG_FORMAT] = {"format", "KIND", "mbox or maildir (default: what it is, or what the name says)"},
+    [FLAG_FORMAT] = {"format", "KIND",
+        "of mail mbox or maildir (default: what it is, or what the name says); of DNS records bind "
+        "(default), csv "
+        "or json"},
+    [FLAG_ED25519] = {"ed25519", NULL, "a short Ed25519 key, beside the RSA key that all understand"},
+    [FLAG_ROTATE] = {"rotate", NULL, "one more key, beside the one there is; both sign"},
+    [FLAG_REMOVE] = {"remove", "SELECTOR", "puts this key aside; it signs no longer"},
 };
 
 const struct noun nouns[] = {
@@ -89,8 +95,18 @@ const struct verb verbs[] = {
     {"config", "reload", "", 0, 0, CHANGES, false,
         "Makes the running server use the changed file; a wrong one is refused and changes nothing.",
         {"postamt config reload", "postamt config reload --dry-run"}, config_reload},
-    {"domain", "add", "DOMAIN", 1, 1, CHANGES, false, "Makes the server take mail for a domain.",
+    {"domain", "add", "DOMAIN", 1, 1, CHANGES, false,
+        "Makes the server take mail for a domain, and a key that signs mail from it.",
         {"postamt domain add example.org", "postamt domain add example.org --dry-run"}, domain_add},
+    {"domain", "dkim", "DOMAIN", 1, 1,
+        DESTROYS | FLAG_BIT(FLAG_ED25519) | FLAG_BIT(FLAG_ROTATE) | FLAG_BIT(FLAG_REMOVE), false,
+        "Lists the keys that sign the domain's mail; makes the first one, or one more, or puts one aside.",
+        {"postamt domain dkim example.org --rotate",
+            "postamt domain dkim example.org --remove p202511 --yes"},
+        domain_dkim},
+    {"domain", "dns", "DOMAIN", 1, 1, FLAG_BIT(FLAG_FORMAT), false,
+        "Prints the DNS records the domain needs: MX, SPF, DKIM, DMARC, and where mail programs connect to.",
+        {"postamt domain dns example.org", "postamt domain dns example.org --format csv"}, domain_dns},
     {"domain", "list", "", 0, 0, 0, true, "Lists the domains with the number of their accounts and aliases.",
         {"postamt domain list", "postamt domain list --plain"}, domain_list},
     {"domain", "remove", "DOMAIN", 1, 1, DESTROYS, false,

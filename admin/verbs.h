@@ -31,6 +31,9 @@ enum flag {
     FLAG_NO_DELIVERY,
     FLAG_SINCE,
     FLAG_ALL,
+    FLAG_ED25519,
+    FLAG_ROTATE,
+    FLAG_REMOVE,
     FLAG_FORMAT,
     FLAG_COUNT
 };

@@ -12,7 +12,10 @@
 
 /* clang-format off */
 const struct admin_verb admin_verbs[] = {
-    {"domain add", {{"domain", ADMIN_TEXT, true}}, admin_domain_add},
+    {"domain add", {{"domain", ADMIN_TEXT, true}, {"key", ADMIN_TEXT, false}}, admin_domain_add},
+    {"domain dkim", {{"domain", ADMIN_TEXT, true}, {"key", ADMIN_TEXT, false}, {"rotate", ADMIN_FLAG, false},
+        {"remove", ADMIN_TEXT, false}}, admin_domain_dkim},
+    {"domain dns", {{"domain", ADMIN_TEXT, true}}, admin_domain_dns},
     {"domain list", {{0}}, admin_domain_list},
     {"domain remove", {{"domain", ADMIN_TEXT, true}}, admin_domain_remove},
     {"account add", {{"address", ADMIN_TEXT, true}, {"name", ADMIN_TEXT, false}, {"password", ADMIN_TEXT, false},

@@ -31,7 +31,14 @@ json_t *admin_string(struct slice s);
 enum err_code admin_result(const struct admin_call *c, int rc);
 void admin_changed(const struct admin_call *c, const char *address);
 
+/* Keeps the key of a new domain, unless it has some from before; the domain is as the admin wrote it. */
+enum err_code admin_dkim_first(struct admin_call *c, struct slice domain, struct slice pem);
+/* The keys of a removed domain go to dkim/_removed. */
+enum err_code admin_dkim_aside(struct admin_call *c, struct slice domain);
+
 enum err_code admin_domain_add(struct admin_call *c);
+enum err_code admin_domain_dkim(struct admin_call *c);
+enum err_code admin_domain_dns(struct admin_call *c);
 enum err_code admin_domain_list(struct admin_call *c);
 enum err_code admin_domain_remove(struct admin_call *c);
 enum err_code admin_account_add(struct admin_call *c);

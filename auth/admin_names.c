@@ -14,13 +14,24 @@ static void say(const struct admin_call *c, const char *what, struct slice name)
 
 /* --- domains --- */
 
+/* The key is kept before the domain is there: a domain of ours has always one. */
 enum err_code admin_domain_add(struct admin_call *c)
 {
-    struct slice domain = admin_text(c, "domain");
-    enum err_code code = admin_result(c, directory_domain_add(c->directory, domain, c->e));
+    struct slice domain = admin_text(c, "domain"), key = admin_text(c, "key");
+    enum err_code code = ERR_OK;
 
+    if (key.n) {
+        directory_pretend(true);
+        code = admin_result(c, directory_domain_add(c->directory, domain, c->e));
+        directory_pretend(c->dry_run);
+        if (code == ERR_OK)
+            code = admin_dkim_first(c, domain, key);
+    }
+    if (code == ERR_OK)
+        code = admin_result(c, directory_domain_add(c->directory, domain, c->e));
     if (code == ERR_OK) {
-        admin_item(c, json_pack("{s:o}", "domain", admin_string(domain)));
+        if (!key.n)
+            admin_item(c, json_pack("{s:o}", "domain", admin_string(domain)));
         say(c, "domain added", domain);
     }
     return code;
@@ -34,6 +45,8 @@ enum err_code admin_domain_remove(struct admin_call *c)
     if (code == ERR_OK) {
         admin_item(c, json_pack("{s:o}", "domain", admin_string(domain)));
         say(c, "domain removed", domain);
+        if (!c->dry_run)
+            code = admin_dkim_aside(c, domain);
     }
     return code;
 }

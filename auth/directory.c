@@ -135,6 +135,11 @@ void directory_close(struct directory *d)
     free(d);
 }
 
+int directory_folder(const struct directory *d)
+{
+    return store_folder(d->store);
+}
+
 uint64_t directory_generation(struct directory *d)
 {
     return atomic_load(&d->generation);
@@ -257,7 +262,7 @@ int directory_domain_remove(struct directory *d, struct slice domain, struct err
     return rc;
 }
 
-bool directory_has_domain(struct directory *d, struct slice domain)
+bool directory_domain_name(struct directory *d, struct slice domain, struct buf *out)
 {
     struct name n;
     bool has = false;
@@ -266,8 +271,19 @@ bool directory_has_domain(struct directory *d, struct slice domain)
         pthread_rwlock_rdlock(&d->memory);
         has = table_find(&d->domains, n.domain, SLICE(""), SLICE("")) != NULL;
         pthread_rwlock_unlock(&d->memory);
+        if (has)
+            buf_add(out, n.domain);
     }
     name_free(&n);
+    return has;
+}
+
+bool directory_has_domain(struct directory *d, struct slice domain)
+{
+    struct buf name = BUF_INIT(ADDRESS_DOMAIN_MAX);
+    bool has = directory_domain_name(d, domain, &name);
+
+    buf_free(&name);
     return has;
 }
 

@@ -34,6 +34,8 @@ struct directory_account {
 struct directory *directory_open(const char *dir, struct buf *repaired, struct err *e);
 void directory_close(struct directory *d);
 
+/* The open folder: the keys of domains lie below it (dkim_keys.h). */
+int directory_folder(const struct directory *d);
 /* Counts up with every change: caches compare it. */
 uint64_t directory_generation(struct directory *d);
 
@@ -43,6 +45,8 @@ void directory_pretend(bool on);
 int directory_domain_add(struct directory *d, struct slice domain, struct err *e);
 /* ERR_EXISTS-like refusal (ERR_CANNOT) while it has accounts or aliases. */
 int directory_domain_remove(struct directory *d, struct slice domain, struct err *e);
+/* The domain as the directory has it: A-labels, lower case; false if it is none of ours. */
+bool directory_domain_name(struct directory *d, struct slice domain, struct buf *out);
 bool directory_has_domain(struct directory *d, struct slice domain);
 void directory_domains(struct directory *d, void (*each)(void *ctx, struct slice domain), void *ctx);
 

@@ -29,6 +29,11 @@ struct store {
     size_t dump_lines; /* without the head */
 };
 
+int store_folder(const struct store *s)
+{
+    return s->dir;
+}
+
 uint64_t store_generation(const struct store *s)
 {
     return s->generation;

@@ -45,6 +45,8 @@ struct store;
 /* repaired: a sentence when something had to be rebuilt. */
 struct store *store_open(const char *dir, struct buf *repaired, struct err *e);
 void store_close(struct store *s);
+/* The open folder, for what lies beside the records; the store's own. */
+int store_folder(const struct store *s);
 uint64_t store_generation(const struct store *s);
 
 /* Every record; its slices are valid inside each(). -1 when the environment cannot be read after all. */

@@ -4,6 +4,7 @@ LIBS_AUTH = auth/libauth.a $(LIBS_MAIL) $(SASL_LIBS) $(JANSSON_LIBS) $(CRYPT_LIB
 auth_libauth_a_SOURCES = \
 	auth/password.c auth/password.h \
 	auth/admin.c auth/admin.h auth/admin_account.c auth/admin_names.c auth/admin_call.h \
+	auth/dkim_keys.c auth/dkim_keys.h auth/admin_dkim.c \
 	auth/directory.c auth/directory.h auth/directory_priv.h auth/directory_list.c auth/directory_usage.c \
 	auth/directory_name.c auth/directory_name.h \
 	auth/directory_record.c auth/directory_resolve.c \
@@ -11,8 +12,11 @@ auth_libauth_a_SOURCES = \
 	auth/directory_table.c auth/directory_table.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin
-TESTS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin
+check_PROGRAMS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin tests/unit/test_dkim_keys
+TESTS += tests/unit/test_password tests/unit/test_directory tests/unit/test_admin tests/unit/test_dkim_keys
+tests_unit_test_dkim_keys_SOURCES = tests/unit/test_dkim_keys.c
+tests_unit_test_dkim_keys_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dkim_keys_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
 tests_unit_test_admin_SOURCES = tests/unit/test_admin.c
 tests_unit_test_admin_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_admin_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)

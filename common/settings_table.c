@@ -28,7 +28,7 @@
     X("paths.spool", "path", "/var/lib/postamt/spool", S(spool_dir), PATH, 0, 1024,                          \
         "messages on their way in; on the same file system as paths.mail")                                   \
     X("paths.auth", "path", "/var/lib/postamt/auth", S(auth_dir), PATH, 0, 1024,                             \
-        "accounts, aliases and password hashes")                                                             \
+        "accounts, aliases, password hashes and DKIM keys")                                                             \
     X("paths.run", "path", "/run/postamt", S(run_dir), PATH, 0, 80, "sockets")                               \
     X("log.to", "text", "stderr", S(log), LOG_TO, 0, 1024,                                                   \
         "where log lines go: stderr (systemd hands it to the journal), journal, or a file")                  \

@@ -11,14 +11,18 @@ mail_libmail_a_SOURCES = \
 	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
 	mail/mbox.c mail/mbox.h \
 	mail/base64.c mail/text.c mail/text.h \
+	mail/dkim.c mail/dkim.h mail/dkim_canon.c mail/dkim_canon.h mail/dkim_key.c \
 	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
 	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview \
-	tests/unit/test_mbox
+	tests/unit/test_mbox tests/unit/test_dkim
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
+tests_unit_test_dkim_SOURCES = tests/unit/test_dkim.c
+tests_unit_test_dkim_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dkim_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_address_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
@@ -47,3 +51,8 @@ tests_unit_test_preview_SOURCES = tests/unit/test_preview.c
 tests_unit_test_preview_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_preview_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 endif
+
+# Signs for tests/e2e/dkim_verify.py.
+check_PROGRAMS += tests/unit/dkim_sign
+tests_unit_dkim_sign_SOURCES = tests/unit/dkim_sign.c
+tests_unit_dkim_sign_LDADD = $(LIBS_MAIL)

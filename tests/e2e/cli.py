@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The postamt command: every verb with the daemons running and with them down, exit statuses, JSON, typos, prompts;
 and the man pages against --help."""
+import csv
 import imaplib
 import json
 import os
@@ -202,6 +203,65 @@ def domains(cli, dom):
     cli("domain", "add", "not a domain", exit=65)
 
 
+def dkim(cli, dom):
+    """Keys below auth/dkim, 0600; what signs, what is put aside."""
+    folder = os.path.join(cli.d, "auth/dkim", dom)
+    first = cli.json("domain", "dkim", dom)
+    check(len(first) == 1 and first[0]["algorithm"] == "rsa" and re.fullmatch(r"p\d{6}", first[0]["selector"]), f"first key {first}")
+    check(os.stat(os.path.join(folder, first[0]["selector"] + ".pem")).st_mode & 0o777 == 0o600, "mode of a key")
+    check("SELECTOR" in cli("domain", "dkim", dom).stdout, "domain dkim: table")
+    cli("domain", "dkim", dom, "--ed25519", "--dry-run", say="would be made")
+    check(len(os.listdir(folder)) == 1, "a dry run made a key")
+    made = cli.json("domain", "dkim", dom, "--ed25519")[0]
+    check(made["record"].startswith("v=DKIM1; k=ed25519; p="), f"ed25519: {made}")
+    check(cli.json("domain", "dkim", dom, "--ed25519") == [*first, made], "a second --ed25519 lists")
+    cli("domain", "dkim", dom, "--rotate", say="domain dns")
+    keys = [x["selector"] for x in cli.json("domain", "dkim", dom)]
+    check(keys == [first[0]["selector"], first[0]["selector"] + "b", made["selector"]], f"rotated: {keys}")
+    cli("domain", "dkim", dom, "--remove", keys[0], exit=64, say="--yes")
+    cli("domain", "dkim", dom, "--remove", keys[0], "--rotate", "--yes", exit=64)
+    cli("domain", "dkim", dom, "--remove", "nosuch", "--yes", exit=67)
+    cli("domain", "dkim", dom, "--remove", keys[0], "--dry-run", say="nothing was changed")
+    cli("domain", "dkim", dom, "--remove", keys[0], "--yes", say="put aside")
+    cli("domain", "dkim", dom, "--remove", keys[2], "--yes")
+    cli("domain", "dkim", dom, "--remove", keys[1], "--yes", exit=73, say="--rotate")
+    check(sorted(os.listdir(os.path.join(cli.d, "auth/dkim/_removed", dom))) == sorted([keys[0] + ".pem", keys[2] + ".pem"]),
+          "what was put aside is not there")
+    cli("domain", "dkim", "elsewhere.test", exit=67)
+    # a domain of an installation from before there were keys
+    os.rename(folder, folder + "-away")
+    cli("domain", "dns", dom, say="postamt domain dkim " + dom)
+    cli("domain", "dkim", dom, say="is made")
+    check(len(cli.json("domain", "dkim", dom)) == 1, "the first key of an old domain")
+    shutil.rmtree(folder + "-away")
+
+
+def dns(cli, dom):
+    key = cli.json("domain", "dkim", dom)[0]
+    rows = {(x["name"], x["type"]): x for x in cli.json("domain", "dns", dom)}
+    check(rows[dom, "MX"]["value"] == "mail.example.test" and rows[dom, "MX"]["priority"] == 10, f"MX: {rows}")
+    check(rows[dom, "TXT"]["value"] == "v=spf1 mx -all", f"SPF: {rows}")
+    check(rows["_dmarc." + dom, "TXT"]["value"] == f"v=DMARC1; p=none; rua=mailto:postmaster@{dom}", f"DMARC: {rows}")
+    txt = rows[f"{key['selector']}._domainkey.{dom}", "TXT"]
+    parts = re.findall(r'"([^"]*)"', txt["quoted"])
+    check(txt["value"] == key["record"] == "".join(parts) and max(map(len, parts)) == 255, f"DKIM: {txt}")
+    for name, priority in (("_imaps", 0), ("_submissions", 0), ("_pop3s", 10)):
+        srv = rows[f"{name}._tcp.{dom}", "SRV"]
+        check(srv["priority"] == priority and re.fullmatch(r"1 \d+ mail\.example\.test", srv["value"]), f"SRV: {srv}")
+    check(cli("domain", "dns", dom, "--format", "json").stdout == cli("domain", "dns", dom, "--json").stdout, "--format json")
+    table = list(csv.DictReader(cli("domain", "dns", dom, "--format", "csv").stdout.splitlines()))
+    check([(x["name"], x["type"], x["value"], x["priority"]) for x in table] ==
+          [(x["name"], x["type"], x["value"], str(x.get("priority", ""))) for x in rows.values()], f"csv: {table}")
+    plain = [x.split("\t") for x in cli("domain", "dns", dom, "--plain").stdout.splitlines()]
+    check(plain == [list(x.values()) for x in table], f"--plain: {plain}")
+    zone = cli("domain", "dns", dom).stdout.splitlines()
+    check(len(zone) == 2 * len(rows) and all(x.startswith("; ") for x in zone[::2]), f"bind: {zone}")
+    check(f"{dom}. 3600 IN MX 10 mail.example.test." in zone, f"bind: {zone}")
+    check(f"{key['selector']}._domainkey.{dom}. 3600 IN TXT {txt['quoted']}" in zone, f"bind: {zone}")
+    cli("domain", "dns", dom, "--format", "xml", exit=64, say="bind, csv or json")
+    cli("domain", "dns", "elsewhere.test", exit=67)
+
+
 def removals(cli, dom):
     check(cli.json("domain", "remove", dom, "--yes", exit=73)[0]["error"]["code"] == "CANNOT", "CANNOT")
     row = next(x for x in cli.json("domain", "list") if x["domain"] == dom)
@@ -216,10 +276,12 @@ def removals(cli, dom):
     cli("domain", "remove", dom, "--dry-run")
     cli("domain", "remove", dom, "--yes")
     cli("domain", "remove", dom, "--yes", exit=67)
+    check(not os.path.exists(os.path.join(cli.d, "auth/dkim", dom)), "the keys of a removed domain still sign")
+    check(len(os.listdir(os.path.join(cli.d, "auth/dkim/_removed", dom))) == 3, "keys of a removed domain are gone")
 
 
 def directory(cli, dom):
-    for part in (domains, accounts, passwords, expunged, mailboxes, aliases, removals):
+    for part in (domains, dkim, dns, accounts, passwords, expunged, mailboxes, aliases, removals):
         part(cli, dom)
 
 

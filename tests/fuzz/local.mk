@@ -14,6 +14,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_bodystructure \
 	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
+	tests/fuzz/fuzz_dkim \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_foreign \
 	tests/fuzz/fuzz_header \
@@ -53,6 +54,9 @@ tests_fuzz_fuzz_cache_record_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_decode_SOURCES = tests/fuzz/fuzz_decode.c
 tests_fuzz_fuzz_decode_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_dkim_SOURCES = tests/fuzz/fuzz_dkim.c
+tests_fuzz_fuzz_dkim_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_dkim_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)

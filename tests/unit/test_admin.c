@@ -100,6 +100,12 @@ static void run(const struct row *rows, size_t n)
 
 #define RUN(rows) run(rows, sizeof(rows) / sizeof *(rows))
 
+/* RFC 8463, appendix A.1 */
+#define KEY                                                                                                  \
+    "-----BEGIN PRIVATE "                                                                                    \
+    "KEY-----\\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END "                \
+    "PRIVATE KEY-----\\n"
+
 static void verbs(void **state)
 {
     static const struct row rows[] = {
@@ -202,6 +208,26 @@ static void verbs(void **state)
             ERR_OK, "~info@example.org", NULL},
         {"{\"verb\":\"alias remove\",\"address\":\"info@example.org\",\"target\":\"ann@example.org\"}",
             ERR_NO_USER, "~NO_USER", NULL},
+        {"{\"verb\":\"domain dns\",\"domain\":\"Example.org.\"}", ERR_OK, "{\"domain\":\"example.org\"}\n",
+            NULL},
+        {"{\"verb\":\"domain dns\",\"domain\":\"example.com\"}", ERR_NO_DOMAIN, "~postamt domain list", NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\"}", ERR_OK, "", NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\",\"key\":\"none\"}", ERR_SYNTAX,
+            "~private key in PEM", NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\",\"dry_run\":true,\"key\":\"" KEY "\"}", ERR_OK,
+            "{\"domain\":\"example.org\",\"algorithm\":\"ed25519\"}\n", NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\",\"key\":\"" KEY "\"}", ERR_OK,
+            "~\"record\":\"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"", NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\",\"key\":\"" KEY "\"}", ERR_EXISTS, "~--rotate",
+            NULL},
+        {"{\"verb\":\"domain dkim\",\"domain\":\"example.org\",\"remove\":\"../x\"}", ERR_NO_USER,
+            "~has no key", NULL},
+        {"{\"verb\":\"domain dns\",\"domain\":\"example.org\"}", ERR_OK, "~\"algorithm\":\"ed25519\"", NULL},
+        {"{\"verb\":\"domain add\",\"domain\":\"example.net\",\"key\":\"none\"}", ERR_SYNTAX,
+            "~private key in PEM", NULL},
+        {"{\"verb\":\"domain add\",\"domain\":\"no domain\",\"key\":\"" KEY "\"}", ERR_SYNTAX,
+            "~is not a domain name", NULL},
+        {"{\"verb\":\"domain dns\",\"domain\":\"example.net\"}", ERR_NO_DOMAIN, "~NO_DOMAIN", NULL},
         {"{\"verb\":\"domain remove\",\"domain\":\"example.org\"}", ERR_CANNOT, "~still has 1 accounts",
             NULL},
         {"{\"verb\":\"domain list\"}", ERR_OK, "{\"domain\":\"example.org\",\"accounts\":1,\"aliases\":0}\n",
