@@ -14,8 +14,10 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_bodystructure \
 	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
+	tests/fuzz/fuzz_envelope \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_foreign \
+	tests/fuzz/fuzz_replies \
 	tests/fuzz/fuzz_header \
 	tests/fuzz/fuzz_imap_command \
 	tests/fuzz/fuzz_imap_set \
@@ -53,6 +55,12 @@ tests_fuzz_fuzz_cache_record_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_decode_SOURCES = tests/fuzz/fuzz_decode.c
 tests_fuzz_fuzz_decode_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c
+tests_fuzz_fuzz_envelope_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_envelope_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
+tests_fuzz_fuzz_replies_SOURCES = tests/fuzz/fuzz_replies.c
+tests_fuzz_fuzz_replies_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_replies_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
