@@ -21,7 +21,7 @@ static const struct dsn_recipient bob = {
     .address = {"bob@example.com", 15},
     .orcpt = {"rfc822;b.o.b@example.com", 24},
     .host = {"mx.example.com", 14},
-    .reply = {"550-5.1.1 The account does not exist.\r\n550 5.1.1 Ask \0 somebody\xff.", 63},
+    .reply = {"550-5.1.1 The account does not exist.\r\n550 5.1.1 Ask \0 somebody\xff.", 65},
     .last_attempt = 1795492000,
     .retry_until = 1795924000,
 };
