@@ -116,7 +116,7 @@ static int env_settings(DB_ENV *env, bool sync)
     rc = rc ? rc : env->set_lk_detect(env, DB_LOCK_MINWRITE);
     rc = rc ? rc : env->log_set_config(env, DB_LOG_AUTO_REMOVE, 1);
     if (!sync)
-        rc = rc ? rc : env->set_flags(env, DB_TXN_NOSYNC, 1);
+        rc = rc ? rc : env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1); /* to the kernel: kill -9 loses nothing */
     return rc;
 }
 

@@ -4,8 +4,9 @@
  * Berkeley DB 5.3 behind it, and only here (distributions are dropping it: this is the one file to replace).
  * The environment is private to the process (DB_PRIVATE), locked by flock on its folder: a second owner gets
  * ERR_UNAVAILABLE. Opening recovers. With sync == true a commit is durable when kv_commit returns; else it
- * may lose the last seconds in a crash but never its consistency. Deadlocks are retried by the caller's loop
- * around kv_begin..kv_commit when KV_RETRY is returned. Threads may use it at once.
+ * may lose the last seconds in a power cut (not when the process is killed) but never its consistency.
+ * Deadlocks are retried by the caller's loop around kv_begin..kv_commit when KV_RETRY is returned. Threads
+ * may use it at once.
  */
 #ifndef COMMON_KV_H
 #define COMMON_KV_H

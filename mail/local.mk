@@ -1,4 +1,5 @@
 # mail/: floor 2, the message itself; no I/O
+EXTRA_DIST += tests/unit/dsn_parse.py
 noinst_LIBRARIES += mail/libmail.a
 mail_libmail_a_SOURCES = \
 	mail/address.c mail/address.h \
@@ -10,6 +11,8 @@ mail_libmail_a_SOURCES = \
 	mail/preview.c mail/preview.h \
 	mail/decode.h mail/decode_charset.c mail/decode_fold.c mail/decode_transfer.c mail/decode_words.c \
 	mail/mbox.c mail/mbox.h \
+	mail/dsn.c mail/dsn.h mail/dsn_text.c mail/dsn_text.h \
+	mail/replies.c mail/replies.h mail/replies_rows.c mail/replies_rules.c mail/replies_table.h \
 	mail/base64.c mail/text.c mail/text.h \
 	mail/dkim.c mail/dkim.h mail/dkim_canon.c mail/dkim_canon.h mail/dkim_key.c \
 	mail/trace.c mail/trace.h
@@ -18,6 +21,7 @@ if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
 	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview \
 	tests/unit/test_mbox tests/unit/test_dkim
+	tests/unit/test_mbox tests/unit/test_dsn tests/unit/test_replies
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
 tests_unit_test_dkim_SOURCES = tests/unit/test_dkim.c
@@ -50,6 +54,14 @@ tests_unit_test_header_keys_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_preview_SOURCES = tests/unit/test_preview.c
 tests_unit_test_preview_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_preview_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_replies_SOURCES = tests/unit/test_replies.c
+tests_unit_test_replies_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_replies_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_dsn_SOURCES = tests/unit/test_dsn.c
+tests_unit_test_dsn_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dsn_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+# what it writes, read by another implementation
+TESTS += tests/unit/dsn_parse.py
 endif
 
 # Signs for tests/e2e/dkim_verify.py.

@@ -15,8 +15,10 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_cache_record \
 	tests/fuzz/fuzz_decode \
 	tests/fuzz/fuzz_dkim \
+	tests/fuzz/fuzz_envelope \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_foreign \
+	tests/fuzz/fuzz_replies \
 	tests/fuzz/fuzz_header \
 	tests/fuzz/fuzz_imap_command \
 	tests/fuzz/fuzz_imap_set \
@@ -57,6 +59,12 @@ tests_fuzz_fuzz_decode_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_dkim_SOURCES = tests/fuzz/fuzz_dkim.c
 tests_fuzz_fuzz_dkim_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_dkim_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c
+tests_fuzz_fuzz_envelope_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_envelope_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
+tests_fuzz_fuzz_replies_SOURCES = tests/fuzz/fuzz_replies.c
+tests_fuzz_fuzz_replies_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_replies_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)

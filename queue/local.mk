@@ -1,0 +1,27 @@
+# queue/: floor 3, what waits to go out; no processes here, no network
+noinst_LIBRARIES += queue/libqueue.a
+LIBS_QUEUE = queue/libqueue.a $(LIBS_MAIL)
+queue_libqueue_a_SOURCES = \
+	queue/due.c \
+	queue/envelope.c queue/envelope.h \
+	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
+	queue/spool.c queue/spool.h \
+	queue/state.c queue/state.h queue/state_record.c queue/state_record.h
+
+if HAVE_CMOCKA
+QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state
+check_PROGRAMS += $(QUEUE_TESTS)
+TESTS += $(QUEUE_TESTS)
+tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
+tests_unit_test_envelope_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_envelope_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_spool_SOURCES = tests/unit/test_spool.c
+tests_unit_test_spool_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_spool_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
+tests_unit_test_schedule_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_schedule_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_queue_state_SOURCES = tests/unit/test_queue_state.c
+tests_unit_test_queue_state_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_queue_state_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+endif
