@@ -20,8 +20,7 @@ mail_libmail_a_SOURCES = \
 if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
 	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview \
-	tests/unit/test_mbox tests/unit/test_dkim
-	tests/unit/test_mbox tests/unit/test_dsn tests/unit/test_replies
+	tests/unit/test_mbox tests/unit/test_dkim tests/unit/test_dsn tests/unit/test_replies
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
 tests_unit_test_dkim_SOURCES = tests/unit/test_dkim.c
