@@ -464,7 +464,10 @@ static bool is_fresh_known(const struct mailbox *m, int64_t stamp)
     return stamp == m->fresh_stamp && m->fresh_trusted;
 }
 
-/* Deleted by whichever process: removed, or moved away to be kept with a mark in it. */
+/*
+ * Deleted by whichever process: removed, or moved away to be kept, with a mark in it. The mark comes first,
+ * so a folder that has it and is still in its place was not deleted after all.
+ */
 static bool is_deleted(struct mailbox *m)
 {
     struct stat dir, mark;
@@ -475,7 +478,7 @@ static bool is_deleted(struct mailbox *m)
     stamp = stamp_of(&dir);
     if (stamp == m->dir_stamp)
         return false;
-    if (fs_stat(m->dir, EXPUNGED_DELETED, &mark) == 0)
+    if (fs_stat(m->dir, EXPUNGED_DELETED, &mark) == 0 && !is_current(m))
         return true;
     m->dir_stamp = clock_ns(CLOCK_REALTIME) - stamp > TRUST_AGE ? stamp : 0;
     return false;

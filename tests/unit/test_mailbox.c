@@ -803,13 +803,34 @@ static void uids_used_up(void **state)
     assert_int_equal(append(w->a, "INBOX", "x\r\n", 0, NULL), 22);
 }
 
+/* DELETE marks a folder before it moves it away: one that died between the two has deleted nothing. */
+static void marked_but_there(void **state)
+{
+    struct world *w = *state;
+    struct mailbox *m;
+    struct err e = {0};
+
+    assert_int_equal(account_mailbox_create(w->a, SLICE("A"), USE_NONE, &e), 0);
+    append(w->a, "A", "x\r\n", 0, NULL);
+    m = open_box(w->a, "A");
+    box_write(&w->b, MAILDIR "/.A/postamt-deleted", ".A\n");
+    refresh(m);
+    assert_int_equal(mailbox_count(m), 1);
+    mailbox_close(m);
+    m = open_box(w->a, "A");
+    box_rename(&w->b, MAILDIR "/.A", "mail/" BOX_PATH "/kept");
+    assert_int_equal(mailbox_refresh(m, &e), -1);
+    assert_int_equal(e.code, ERR_NO_MAILBOX);
+    mailbox_close(m);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {T(furnishes), T(lists), T(recreated_has_larger_uidvalidity),
         T(renames), T(delivers_and_appends), T(flags_and_expunge), T(unchanged_keeps_modseq),
         T(copies_and_moves), T(state_is_derived), T(foreign_changes), T(never_a_false_expunge), T(adopts),
-        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up)};
+        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up), T(marked_but_there)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
