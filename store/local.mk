@@ -30,6 +30,7 @@ store_libstore_a_SOURCES = \
 	store/rename.c \
 	store/scan.c \
 	store/smallfiles.c \
+	store/status.c \
 	store/takeover.c \
 	store/text.c store/text.h \
 	store/undelete.c \

@@ -1,13 +1,14 @@
 /*
  * mailbox_priv: what the files that make up a mailbox share.
  *
- *     mailbox.c  opening, sharing, looking, status          numbers.c  UIDs and MODSEQs, the lock
+ *     mailbox.c  opening, sharing, looking                  numbers.c  UIDs and MODSEQs, the lock
  *     array.c    the messages in memory                     journal.c  what goes into postamt.index, and out
  *     scan.c     names of cur/ and new/ against the array   assign.c   UIDs for names that have none
  *     change.c   flags, expunge, sync                       append.c, copy.c  messages coming in
  *     keywords.c dovecot-keywords                           body.c     text and size of a message
  *     cache.c, cache_file.c  postamt.cache
  *     takeover.c lists of other servers                     uidl.c     POP3 ids that came from them
+ *     status.c   STATUS
  *
  * An object is light until it is loaded: it knows its numbering but not its messages. APPEND and COPY need no
  * more. A closed one stays in memory for a while (mailbox.c), so that the next open finds it loaded.
@@ -160,6 +161,8 @@ int64_t file_stamp(int dir, const char *name);
 void own_begin(struct mailbox *m);
 void own_end(struct mailbox *m);
 int64_t clock_ns(clockid_t clock);
+
+/* status.c */
 void status_add(struct mailbox_status *out, uint32_t flags, bool recent, uint64_t size);
 
 /* array.c */
