@@ -21,7 +21,10 @@ struct account {
     int state;            /* state/<path> */
     struct mailbox *open; /* list; store/mailbox.c keeps it */
     unsigned locks;       /* mailboxes locked at the moment */
-    /* Set by store/mailbox.c: open mailboxes follow what happens to their folder. to.n == 0: deleted. */
+    /* Set by store/mailbox.c. Before a folder moves: what is open under that name is that folder, or has the
+     * name no more (another process gave it to another one). */
+    void (*settle)(struct account *a, struct slice name);
+    /* Open mailboxes follow what happens to their folder. to.n == 0: deleted. */
     void (*moved)(struct account *a, struct slice from, struct slice to);
     /* Lets go of the mailboxes that are kept open though nobody has them open. */
     void (*release)(struct account *a);

@@ -423,6 +423,8 @@ int account_mailbox_delete_counted(
     if (account_lock(a, e) < 0)
         goto out;
     snprintf(gone, sizeof gone, GONE_PREFIX "%s", id.text);
+    if (a->settle)
+        a->settle(a, name);
     count_before(a, buf_str(&disk), octets, messages);
     kept = take_from_sight(a, buf_str(&disk), gone, e);
     if (kept >= 0) {

@@ -242,6 +242,13 @@ void mailbox_close(struct mailbox *m)
 
 /* --- opening --- */
 
+static void settle(struct account *a, struct slice name)
+{
+    for (struct mailbox *m = a->open; m; m = m->next)
+        if (slice_eq(slice_str(m->name), name) && !is_current(m))
+            set_string(&m->name, SLICE(""));
+}
+
 static struct mailbox *mailbox_make(struct account *a, struct slice name, struct err *e)
 {
     struct mailbox *m = mem_zalloc(1, sizeof *m);
@@ -268,6 +275,7 @@ static struct mailbox *mailbox_make(struct account *a, struct slice name, struct
     m->listed = true;
     m->next = a->open;
     a->open = m;
+    a->settle = settle;
     a->moved = follow;
     a->release = release_all;
     return m;

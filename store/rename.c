@@ -61,6 +61,8 @@ static int rename_one(struct account *a, struct slice from, struct slice to, str
 
     if (folder_to_disk(from, &old, e) < 0 || folder_to_disk(to, &fresh, e) < 0)
         goto out;
+    if (a->settle)
+        a->settle(a, from);
     if (fs_rename_new(a->maildir, buf_str(&old), a->maildir, buf_str(&fresh)) < 0) {
         if (errno == EEXIST)
             err_set(e, ERR_MAILBOX_EXISTS, "RENAME");

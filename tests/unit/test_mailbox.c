@@ -803,6 +803,29 @@ static void uids_used_up(void **state)
     assert_int_equal(append(w->a, "INBOX", "x\r\n", 0, NULL), 22);
 }
 
+/* Another process renamed what is open here and made a new one of the old name: deleting that is not ours. */
+static void a_name_of_two(void **state)
+{
+    struct world *w = *state;
+    struct account *other = box_open(&w->b);
+    struct mailbox *m;
+    struct err e = {0};
+
+    assert_int_equal(account_mailbox_create(w->a, SLICE("A"), USE_NONE, &e), 0);
+    append(w->a, "A", "x\r\n", 0, NULL);
+    m = open_box(w->a, "A");
+    assert_int_equal(account_mailbox_rename(other, SLICE("A"), SLICE("B"), &e), 0);
+    assert_int_equal(account_mailbox_create(other, SLICE("A"), USE_NONE, &e), 0);
+    assert_int_equal(account_mailbox_delete(w->a, SLICE("A"), &e), 0);
+    refresh(m);
+    assert_int_equal(mailbox_count(m), 1);
+    mailbox_close(m);
+    m = open_box(w->a, "B");
+    assert_int_equal(mailbox_count(m), 1);
+    mailbox_close(m);
+    account_close(other);
+}
+
 /* DELETE marks a folder before it moves it away: one that died between the two has deleted nothing. */
 static void marked_but_there(void **state)
 {
@@ -830,7 +853,8 @@ int main(void)
     const struct CMUnitTest tests[] = {T(furnishes), T(lists), T(recreated_has_larger_uidvalidity),
         T(renames), T(delivers_and_appends), T(flags_and_expunge), T(unchanged_keeps_modseq),
         T(copies_and_moves), T(state_is_derived), T(foreign_changes), T(never_a_false_expunge), T(adopts),
-        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up), T(marked_but_there)};
+        T(keywords), T(two_processes), T(furnished_by_two), T(forked), T(uids_used_up), T(marked_but_there),
+        T(a_name_of_two)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
