@@ -348,8 +348,9 @@ static bool is_worth_it(struct account *a, int dir, const char *id)
     return may_have_entries(dir, "cur") || may_have_entries(dir, "new") || fs_stat(a->mail, path, &st) == 0;
 }
 
+/* *moved: it is there, also when -1 says that this may not be durable. */
 static int move_mailbox(
-    struct account *a, const char *disk, int dir, const char *id, enum expunged_class class)
+    struct account *a, const char *disk, int dir, const char *id, enum expunged_class class, bool *moved)
 {
     struct buf name = BUF_INIT(NAME_LEN_MAX + 2);
     char staging[32], prefix[32], to[80];
@@ -362,8 +363,10 @@ static int move_mailbox(
     snprintf(to, sizeof to, "%s.%s", prefix, id);
     staging_name(staging);
     if (fs_replace(a->state, staging, dir, EXPUNGED_DELETED, buf_slice(&name), 0600, true) == 0 &&
-        fs_rename_new(a->maildir, disk, top, to) == 0)
+        fs_rename_new(a->maildir, disk, top, to) == 0) {
+        *moved = true;
         rc = fs_sync_dir(top);
+    }
     buf_free(&name);
     close_kept(top);
     return rc;
@@ -383,8 +386,10 @@ int expunged_keep_mailbox(struct account *a, const char *disk, struct err *e)
     if (meta_load(dir, &meta, NULL) <= 0)
         meta_init(&meta, 1); /* another program's: it needs a name there all the same */
     if (is_worth_it(a, dir, meta.id) && !is_low(a)) {
-        rc = move_mailbox(a, disk, dir, meta.id, class) == 0 ? 1 : -1;
-        if (rc < 0 && (is_full(errno) || errno == EEXIST))
+        bool moved = false;
+
+        rc = move_mailbox(a, disk, dir, meta.id, class, &moved) == 0 ? 1 : -1;
+        if (rc < 0 && !moved && (is_full(errno) || errno == EEXIST))
             rc = 0;
         else if (rc < 0)
             err_errno(e, EXPUNGED_FOLDER);
