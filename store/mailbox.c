@@ -373,7 +373,8 @@ static int load_index(struct mailbox *m, struct err *e)
     m->fresh_trusted = m->header.new_trusted;
     m->scanned_at = clock_ns(CLOCK_MONOTONIC);
     m->scan_cost = (int64_t)m->n * SCAN_NS;
-    if (m->cur_stamp && m->cur_stamp == folder_stamp(m->cur))
+    /* a stamp as young as the last change may hide what a process did that died before its note */
+    if (m->cur_stamp && m->cur_trusted && m->cur_stamp == folder_stamp(m->cur))
         return 0;
     return scan_cur(m, e);
 }

@@ -176,6 +176,9 @@ static bool is_acceptable(struct compare *c, uint32_t uid, bool listed)
     /* a list that has not served yet is newer than what we know */
     if (uid < m->old_bound && !listed)
         return false;
+    /* of a process that died before it noted it: sessions know higher ones by now, and UIDs come in order */
+    if (!m->loading && !m->incomplete && !listed && m->n && uid < m->uids[m->n - 1])
+        return false;
     if (!c->dead_made) {
         for (size_t i = 0; i < m->nexpunged; i++)
             uids_add(&c->dead, m->expunged[i].uid);
