@@ -4,7 +4,7 @@
 #define AUTH_AUTHD_H
 
 #include "auth/directory.h"
-#include "auth/pool.h"
+#include "common/pool.h"
 #include "auth/sasl.h"
 #include "auth/throttle.h"
 #include "common/hmap.h"

@@ -28,6 +28,7 @@
     X(ROLE_CONFIG, 1, "s file name; fd: text of postamt.conf")                                               \
     X(ROLE_TLS, 1, "fd: blob of tls_pack()")                                                                 \
     X(ROLE_LISTEN, 1, "u index in settings.listeners; fd: listening socket")                                 \
+    X(ROLE_SECRETS, 1, "fd: for each of settings.routes its password; see common/secrets.h")                 \
     X(ROLE_PEER, 1, "s role name, u its instance; fd: channel; replaces an earlier one")                     \
     X(ROLE_GO, 0, "all that is needed to start was sent")                                                    \
     X(ROLE_STOP, 0, "end in order: finish what is running, take nothing new")                                \
@@ -45,7 +46,9 @@
     X(AUTH_STEP, 0, "u session, s client's data, decoded")                                                   \
     X(AUTH_CANCEL, 0, "u session: the client sent * or went away")                                           \
     X(AUTH_LOGIN, 0, "u session, s sid, s service, s client ip, b tls, s user, s password")                  \
-    X(RCPT_ASK, 0, "u session, s address as written")                                                        \
+    X(RCPT_ASK, 0,                                                                                           \
+        "u session, s address as written, b the front believes that the session is logged in: mail for "     \
+        "elsewhere is taken then (EXPAND decides)")                                                          \
     /* authd -> front */                                                                                     \
     X(AUTH_MECHANISMS, 0, "s space-separated mechanisms to announce; sent at start and when it changes")     \
     X(AUTH_CHALLENGE, 0, "u session, s challenge, not encoded")                                              \
@@ -62,18 +65,28 @@
         "s account, u octets added, u octets removed, u messages added, u messages removed; durable "        \
         "already")                                                                                           \
     X(USAGE_SET, 0, "s account, u octets, u messages: counted anew")                                         \
-    X(EXPAND, 0, "s transaction, s authenticated account or empty, s reverse-path, u n, n times: s address") \
+    X(EXPAND, 0,                                                                                             \
+        "s transaction, s authenticated account or empty, s reverse-path, u m, m times: s address in "       \
+        "From:, "                                                                                            \
+        "u n, n times: s address")                                                                           \
     /* authd -> smtpd.parent */                                                                              \
     X(EXPANDED, 0,                                                                                           \
-        "s transaction, e code, u n, n times: s account, s path, b usage known, e code of this recipient")   \
+        "s transaction, e code, u language of the account (enum reply_language), u n, n times: u index in "  \
+        "EXPAND, e code of this recipient, s account and s path of a mailbox here (empty: none), b usage "   \
+        "known, s address elsewhere (empty: none), s alias that forwards there (empty: written to "          \
+        "directly), s reverse-path to use then")                                                             \
+    /* authd -> queued: all domains when the channel opens, then END; one again when it changes */           \
+    X(DOMAIN_KEYS, 0,                                                                                        \
+        "s domain (A-labels), b it is ours, u n, n times: s selector, s PEM of the private key")             \
+    X(DOMAIN_KEYS_END, 0, "")                                                                                \
     /* front -> parent */                                                                                    \
     X(SESSION_OPEN, 0, "u session, s sid, s client ip, u listener")                                          \
     X(SESSION_CLOSED, 0, "u session")                                                                        \
     X(SESSION_TAKE, 1,                                                                                       \
         "u session, s ticket, s tag, s input left over, s tls text; fd: the client or a relay socket")       \
     X(MAIL, 1,                                                                                               \
-        "u session, s transaction, s reverse-path, s helo, s tls text, b esmtp, b utf8, u size, u n, n: s "  \
-        "rcpt; fd: text")                                                                                    \
+        "u session, s transaction, s reverse-path, s helo, s tls text, b esmtp, b utf8, b 8bit, b "          \
+        "requiretls, u ret, s envid, u size, u n, n: s rcpt, s orcpt, u notify; fd: text")                   \
     /* parent -> front */                                                                                    \
     X(SESSION_REFUSED, 0, "u session, e code")                                                               \
     X(SESSION_TAKEN, 0, "u session")                                                                         \
@@ -95,9 +108,31 @@
         "slash behind each, b there were no others since the last time")                                     \
     /* smtpd.parent <-> deliver; COUNT: authd too */                                                         \
     X(DELIVER, 1,                                                                                            \
-        "s transaction, b replay, u seconds, u size, s trace fields (see smtpd/deliver.h), u n, n: s path, " \
+        "s transaction, b replay, u seconds, u size, s trace fields (see mail/trace.h), u n, n: s path, "    \
         "u number; fd: text")                                                                                \
     X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")       \
+    X(INSPECT, 1, "s transaction, u size; fd: text")                                                         \
+    X(INSPECTED, 0, "s transaction, e code, u n, n times: s address in From:")                               \
+    /* smtpd.parent <-> queued */                                                                            \
+    X(ENQUEUE, 1, "s id, then as queue/request.h has it; fd: text, sealed")                                  \
+    X(ENQUEUED, 0, "s id, e code")                                                                           \
+    X(INJECT, 1,                                                                                             \
+        "s id, s reverse-path, s recipient here, b utf8, b 8bit, u size; fd: text, sealed: put it into the " \
+        "mailbox")                                                                                           \
+    X(INJECTED, 0, "s id, e code")                                                                           \
+    /* queued <-> resolverd */                                                                               \
+    X(DNS_ASK, 0, "u question, s name, u type")                                                              \
+    X(DNS_ANSWER, 0,                                                                                         \
+        "u question, u status, b secure, u ttl, s canonical name, s why, u n, n times: s record; see "       \
+        "common/dns.h")                                                                                      \
+    /* queued <-> fetchd */                                                                                  \
+    X(FETCH, 0, "u question, s host, u n, n times: s IP address, 4 or 16 octets: its MTA-STS policy")        \
+    X(FETCHED, 0, "u question, u status (queue/fetch.h), s body, s why")                                     \
+    /* queued <-> sender: see queue/send.h */                                                                \
+    X(SEND, 1, "as queue/send.h has it; fd: the queue's file")                                               \
+    X(SENT, 0, "as queue/send.h has it")                                                                     \
+    X(SEND_CLOSE, 0, "u connection: no more for it")                                                         \
+    X(SEND_CLOSED, 0, "u connection: an idle one ended by itself")                                           \
     X(COUNT, 0, "s account, s path")                                                                         \
     X(COUNTED, 0, "s account, e code, u octets, u messages")
 

@@ -15,7 +15,8 @@ common_libcommon_a_SOURCES = \
 	common/hmap.c common/hmap.h \
 	common/checksum.c common/checksum.h \
 	common/role.c common/role.h common/sandbox.c common/sandbox.h common/sandbox_calls.c common/sandbox_calls.h \
-	common/wiring.c common/wiring.h
+	common/wiring.c common/wiring.h \
+	common/secrets.c common/secrets.h common/dns.c common/dns.h common/pool.c common/pool.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_slice

@@ -22,9 +22,6 @@
 #define LOG_FD 4
 #define BLOB_MAX ((size_t)1 << 20)
 
-static const char *const user_names[] = {
-    [ROLE_USER_AUTH] = "postamt-auth", [ROLE_USER_MAIL] = "postamt", [ROLE_USER_NET] = "postamt-net"};
-
 static const char *role_name(const struct role *r)
 {
     return role_rows[r->ops->id].name;
@@ -99,6 +96,21 @@ static bool take_tls(struct role *r, struct ipc_in *in)
     r->tls = with;
     r->tls_no_tickets = without;
     return true;
+}
+
+static bool take_secrets(struct role *r, struct ipc_in *in)
+{
+    struct buf blob = BUF_INIT(BLOB_MAX + 1);
+    int fd = ipc_get_fd(in);
+    bool ok = ipc_end(in) && lseek(fd, 0, SEEK_SET) == 0 && fs_read_all(fd, &blob, BLOB_MAX) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    if (r->secrets.p)
+        mem_wipe(r->secrets.p, r->secrets.size);
+    buf_free(&r->secrets);
+    r->secrets = blob;
+    return ok;
 }
 
 static bool peer_message(void *ctx, struct ipc *ch, struct ipc_in *in)
@@ -243,6 +255,12 @@ static bool control_message(struct role *r, struct ipc_in *in, bool running, boo
         if (running && r->ops->reloaded)
             r->ops->reloaded(r);
         return true;
+    case IPC_ROLE_SECRETS:
+        if (!take_secrets(r, in))
+            return false;
+        if (running && r->ops->reloaded)
+            r->ops->reloaded(r);
+        return true;
     case IPC_ROLE_PEER:
         return take_peer(r, in, running);
     case IPC_ROLE_LISTEN:
@@ -285,7 +303,7 @@ static void on_control_closed(void *ctx, struct ipc *ch)
 
 static int drop_to(enum role_user user, struct err *e)
 {
-    const char *name = user_names[user];
+    const char *name = role_user_name(user);
     struct passwd *pw;
 
     if (geteuid() != 0)

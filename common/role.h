@@ -54,6 +54,7 @@ struct role {
     const struct settings *settings;
     struct tls_context *tls; /* NULL for roles without */
     struct tls_context *tls_no_tickets;
+    struct buf secrets;  /* common/secrets.h; queued only. A new one comes before reloaded() */
     struct ipc *control; /* to postamtd */
     int control_fd;      /* blocking roles */
     void *state;         /* the role's own */

@@ -46,12 +46,12 @@ struct landlock_attr {
 
 struct sandbox_row {
     const char *name;
-    unsigned calls;                    /* groups of sandbox_calls.h */
-    uint64_t mail, state, spool, auth; /* Landlock rights below the folders */
-    bool urandom;                      /* libsasl2 opens /dev/urandom for SCRAM's nonces */
-    bool front;                        /* limits follow settings.connections */
-    unsigned nofile;                   /* RLIMIT_NOFILE; 0: as inherited */
-    uint64_t data;                     /* RLIMIT_DATA; 0: as inherited */
+    unsigned calls;                           /* groups of sandbox_calls.h */
+    uint64_t mail, state, spool, auth, queue; /* Landlock rights below the folders */
+    bool urandom;                             /* libsasl2 opens /dev/urandom for SCRAM's nonces */
+    bool front;                               /* limits follow settings.connections */
+    unsigned nofile;                          /* RLIMIT_NOFILE; 0: as inherited */
+    uint64_t data;                            /* RLIMIT_DATA; 0: as inherited */
 };
 
 #define MIB ((uint64_t)1 << 20)
@@ -92,6 +92,16 @@ static const struct sandbox_row rows[SANDBOX_COUNT] = {
         .mail = LL_MAIL,
         .state = LL_ALL,
         .nofile = 65536},
+    [ROLE_QUEUED] = {.name = "queued",
+        .calls =
+            CALLS_BASE | CALLS_ACCEPT | CALLS_READ | CALLS_WRITE | CALLS_KV | CALLS_THREADS | CALLS_MEMFD,
+        .queue = LL_ALL,
+        .nofile = 4096},
+    [ROLE_SENDER] = {.name = "sender", .calls = CALLS_BASE | CALLS_CONNECT, .nofile = 16384},
+    [ROLE_RESOLVERD] = {.name = "resolverd",
+        .calls = CALLS_BASE | CALLS_CONNECT | CALLS_THREADS,
+        .nofile = 4096},
+    [ROLE_FETCHD] = {.name = "fetchd", .calls = CALLS_BASE | CALLS_CONNECT | CALLS_THREADS, .nofile = 1024},
     [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker",
         .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE,
         .mail = LL_MAIL,
@@ -167,7 +177,8 @@ int sandbox_landlock_abi(void)
     return abi;
 }
 
-static int ruleset_new(uint64_t *handled)
+/* may_connect: TCP is not fenced (there is no list of the world's servers). */
+static int ruleset_new(uint64_t *handled, bool may_connect)
 {
     struct landlock_attr attr = {.handled_fs = LL_ABI2};
     int abi = sandbox_landlock_abi();
@@ -176,7 +187,7 @@ static int ruleset_new(uint64_t *handled)
     if (abi >= SANDBOX_ABI_TRUNCATE)
         attr.handled_fs |= LL_TRUNCATE;
     if (abi >= 4) {
-        attr.handled_net = LL_NET_ALL;
+        attr.handled_net = may_connect ? 0 : LL_NET_ALL;
         size = offsetof(struct landlock_attr, scoped);
     }
     if (abi >= 5)
@@ -236,7 +247,7 @@ static int restrict_self(int ruleset, struct err *e)
 static int landlock_role(const struct sandbox_row *row, const struct settings *s, struct err *e)
 {
     uint64_t handled;
-    int ruleset = ruleset_new(&handled);
+    int ruleset = ruleset_new(&handled, row->calls & CALLS_CONNECT);
 
     if (ruleset < 0)
         return err_errno(e, "landlock");
@@ -244,6 +255,7 @@ static int landlock_role(const struct sandbox_row *row, const struct settings *s
         allow_folder(ruleset, handled, s->state_dir, row->state, e) < 0 ||
         allow_folder(ruleset, handled, s->spool_dir, row->spool, e) < 0 ||
         allow_folder(ruleset, handled, s->auth_dir, row->auth, e) < 0 ||
+        allow_folder(ruleset, handled, s->queue_dir, row->queue, e) < 0 ||
         (row->urandom && allow_file(ruleset, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE, e) < 0)) {
         close(ruleset);
         return -1;
@@ -419,7 +431,7 @@ int sandbox_enter_worker(
     if (limits_apply(row, NULL, e) < 0)
         return -1;
     if (sandbox_landlock_abi() >= 2) {
-        ruleset = ruleset_new(&handled);
+        ruleset = ruleset_new(&handled, false);
         if (ruleset < 0)
             return err_errno(e, "landlock");
         if (allow_below(ruleset, handled, mail_dir, row->mail) < 0 ||

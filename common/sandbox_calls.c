@@ -58,6 +58,7 @@ static const struct call_group groups[] = {
     {CALLS_SPAWN, {SCMP_SYS(wait4), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule),
                       SCMP_SYS(landlock_restrict_self), SCMP_SYS(getppid), SCMP_SYS(close_range)}},
     {CALLS_MEMFD, {SCMP_SYS(memfd_create)}},
+    {CALLS_CONNECT, {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(getsockname), SCMP_SYS(getpeername)}},
     {CALLS_WATCH, {SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch), SCMP_SYS(inotify_init1)}},
 };
 
@@ -123,6 +124,9 @@ static int add_by_argument(scmp_filter_ctx ctx, unsigned wanted)
     }
     if ((wanted & CALLS_THREADS) &&
         !allow_masked(ctx, SCMP_SYS(clone), 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM))
+        return -1;
+    if ((wanted & CALLS_CONNECT) &&
+        (!allow_equal(ctx, SCMP_SYS(socket), 0, AF_INET) || !allow_equal(ctx, SCMP_SYS(socket), 0, AF_INET6)))
         return -1;
     if (wanted & CALLS_SPAWN) {
         if (!allow_masked(ctx, SCMP_SYS(clone), 0,

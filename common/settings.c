@@ -13,6 +13,8 @@
 
 #define TEXT_MAX ((size_t)1 << 20)
 #define LIST_MAX 64
+#define ROUTES_MAX 1000
+#define BACKUPS_MAX 1000
 
 static bool is_list(int type)
 {
@@ -21,6 +23,26 @@ static bool is_list(int type)
 
 static void walk_listeners(struct settings_walk *w, const config_setting_t *list, size_t row);
 static void walk_certificates(struct settings_walk *w, const config_setting_t *list, size_t row);
+static void walk_routes(struct settings_walk *w, const config_setting_t *list, size_t row);
+static void walk_backups(struct settings_walk *w, const config_setting_t *list, size_t row);
+
+typedef void list_walker(struct settings_walk *w, const config_setting_t *list, size_t row);
+
+static list_walker *walker_of(enum settings_kind kind)
+{
+    switch (kind) {
+    case LISTENERS:
+        return walk_listeners;
+    case CERTIFICATES:
+        return walk_certificates;
+    case ROUTES:
+        return walk_routes;
+    case BACKUPS:
+        return walk_backups;
+    default:
+        return NULL;
+    }
+}
 
 static void set_value(struct settings_walk *w, size_t row, void *base, const config_setting_t *v)
 {
@@ -29,13 +51,11 @@ static void set_value(struct settings_walk *w, size_t row, void *base, const con
     int type = config_setting_type(v);
     const char *name = settings_row[row].name;
 
-    if (r->kind == LISTENERS || r->kind == CERTIFICATES) {
+    if (walker_of(r->kind)) {
         if (!is_list(type))
             SETTINGS_COMPLAIN(w, line, "%s is a list; write %s = ( { .. }, { .. } );", name, name);
-        else if (r->kind == LISTENERS)
-            walk_listeners(w, v, row);
         else
-            walk_certificates(w, v, row);
+            walker_of(r->kind)(w, v, row);
         return;
     }
     if (type == CONFIG_TYPE_STRING) {
@@ -104,29 +124,88 @@ static void walk_group(struct settings_walk *w, const config_setting_t *group, s
 
 /* ---- lists ---- */
 
-static void walk_certificates(struct settings_walk *w, const config_setting_t *list, size_t row)
+/* How many entries a list has; -1 when there are too many. */
+static int list_length(struct settings_walk *w, const config_setting_t *list, size_t row, int most)
 {
     int n = config_setting_length(list);
 
-    if (n > LIST_MAX) {
-        SETTINGS_COMPLAIN(w, config_setting_source_line(list), "%s has %d entries; %d is the most",
-            settings_row[row].name, n, LIST_MAX);
+    if (n <= most)
+        return n;
+    SETTINGS_COMPLAIN(w, config_setting_source_line(list), "%s has %d entries; %d is the most",
+        settings_row[row].name, n, most);
+    return -1;
+}
+
+/* Entry i of a list into base; its line, or 0 when something was complained of. */
+static unsigned walk_entry(struct settings_walk *w, const config_setting_t *list, int i, size_t row,
+    enum settings_scope scope, void *base, const char *example)
+{
+    const config_setting_t *v = config_setting_get_elem(list, (unsigned)i);
+    unsigned line = config_setting_source_line(v);
+    size_t before = w->complaints;
+
+    if (config_setting_type(v) != CONFIG_TYPE_GROUP)
+        SETTINGS_COMPLAIN(w, line, "an entry of %s is written %s", settings_row[row].name, example);
+    else
+        walk_group(w, v, slice_str(settings_row[row].name), scope, base);
+    return w->complaints == before ? line : 0;
+}
+
+static void walk_routes(struct settings_walk *w, const config_setting_t *list, size_t row)
+{
+    int n = list_length(w, list, row, ROUTES_MAX);
+
+    if (n <= 0)
         return;
+    w->s->routes = mem_zalloc((size_t)n, sizeof(*w->s->routes));
+    for (int i = 0; i < n; i++) {
+        struct route_rule *r = &w->s->routes[w->s->nroutes++];
+        unsigned line = walk_entry(
+            w, list, i, row, IN_ROUTE, r, "{ to = \"example.org\"; host = \"smtp.example.net\"; }");
+
+        if (line == 0)
+            continue;
+        if (!r->host && r->tls != ROUTE_TLS_REQUIRED)
+            SETTINGS_COMPLAIN(w, line,
+                "this route has no host and changes nothing; write host = \"..\", or tls = \"required\" to "
+                "ask TLS of the domain's own servers");
+        if (!r->host && (r->port || r->user))
+            SETTINGS_COMPLAIN(w, line, "port and user belong to a host; write host = \"..\" in this route");
+        if (!r->user != !r->password_file)
+            SETTINGS_COMPLAIN(w, line, "user and password_file belong together; write both");
+        if (r->user && (r->tls == ROUTE_TLS_OPPORTUNISTIC || r->tls == ROUTE_TLS_NONE))
+            SETTINGS_COMPLAIN(w, line,
+                "the password would go to whoever answers; write tls = \"required\" or \"implicit\"");
     }
+}
+
+static void walk_backups(struct settings_walk *w, const config_setting_t *list, size_t row)
+{
+    int n = list_length(w, list, row, BACKUPS_MAX);
+
+    if (n <= 0)
+        return;
+    w->s->backups = mem_zalloc((size_t)n, sizeof(*w->s->backups));
+    for (int i = 0; i < n; i++) {
+        struct backup_domain *b = &w->s->backups[w->s->nbackups++];
+        unsigned line = walk_entry(w, list, i, row, IN_BACKUP, b, "{ domain = \"example.org\"; }");
+
+        if (line && !b->domain)
+            SETTINGS_COMPLAIN(w, line, "this entry names no domain; write domain = \"..\"");
+    }
+}
+
+static void walk_certificates(struct settings_walk *w, const config_setting_t *list, size_t row)
+{
+    int n = list_length(w, list, row, LIST_MAX);
+
     if (n > 0)
         w->s->certificates = mem_zalloc((size_t)n, sizeof(*w->s->certificates));
     for (int i = 0; i < n; i++) {
-        const config_setting_t *v = config_setting_get_elem(list, (unsigned)i);
-        unsigned line = config_setting_source_line(v);
         struct certificate *c = &w->s->certificates[w->s->ncertificates++];
-        size_t before = w->complaints;
-        if (config_setting_type(v) != CONFIG_TYPE_GROUP) {
-            SETTINGS_COMPLAIN(w, line, "an entry of %s is written { chain = \"/..\"; key = \"/..\"; }",
-                settings_row[row].name);
-            continue;
-        }
-        walk_group(w, v, SLICE("tls.certificates"), IN_CERTIFICATE, c);
-        if (w->complaints != before)
+        unsigned line = walk_entry(w, list, i, row, IN_CERTIFICATE, c, "{ chain = \"/..\"; key = \"/..\"; }");
+
+        if (line == 0)
             continue;
         if (c->chain == NULL || c->key == NULL) {
             SETTINGS_COMPLAIN(w, line, "this certificate has no %s; write %s = \"/..\"",
@@ -205,31 +284,23 @@ static void check_listener(
 
 static void walk_listeners(struct settings_walk *w, const config_setting_t *list, size_t row)
 {
-    int n = config_setting_length(list);
+    int n = list_length(w, list, row, LIST_MAX);
     unsigned lines[LIST_MAX] = {0};
     struct settings *s = w->s;
 
-    if (n == 0 || n > LIST_MAX) {
-        if (n == 0)
-            SETTINGS_COMPLAIN(w, config_setting_source_line(list),
-                "listen is empty, so no port would be open; leave it out for the standard ports");
-        else
-            SETTINGS_COMPLAIN(w, config_setting_source_line(list), "%s has %d entries; %d is the most",
-                settings_row[row].name, n, LIST_MAX);
+    if (n == 0)
+        SETTINGS_COMPLAIN(w, config_setting_source_line(list),
+            "listen is empty, so no port would be open; leave it out for the standard ports");
+    if (n <= 0)
         return;
-    }
     s->listeners = mem_zalloc((size_t)n, sizeof(*s->listeners));
     for (int i = 0; i < n; i++) {
         const config_setting_t *v = config_setting_get_elem(list, (unsigned)i);
-        unsigned line = lines[i] = config_setting_source_line(v);
         struct listener *l = &s->listeners[s->nlisteners++];
         size_t before = w->complaints;
-        if (config_setting_type(v) != CONFIG_TYPE_GROUP) {
-            SETTINGS_COMPLAIN(w, line, "an entry of listen is written { service = \"imap\"; port = 143; }");
-            continue;
-        }
-        walk_group(w, v, SLICE("listen"), IN_LISTENER, l);
-        if (w->complaints != before)
+        unsigned line = lines[i] =
+            walk_entry(w, list, i, row, IN_LISTENER, l, "{ service = \"imap\"; port = 143; }");
+        if (line == 0)
             continue;
         if (config_setting_get_member(v, "service") == NULL) {
             SETTINGS_COMPLAIN(w, line,
@@ -374,7 +445,8 @@ void settings_free(struct settings *s)
         return;
     for (size_t i = 0; i < SETTINGS_ROW_COUNT; i++) {
         enum settings_kind k = settings_rule[i].kind;
-        if (settings_rule[i].scope == IN_SETTINGS && (k == HOST || k == PATH || k == LOG_TO || k == CHOICE))
+        if (settings_rule[i].scope == IN_SETTINGS &&
+            (k == HOST || k == PATH || k == LOG_TO || k == CHOICE || k == TEXT))
             free(*(char **)((char *)s + settings_rule[i].offset));
     }
     for (size_t i = 0; i < s->ncertificates; i++) {
@@ -383,6 +455,17 @@ void settings_free(struct settings *s)
     }
     for (size_t i = 0; i < s->nlisteners; i++)
         free(s->listeners[i].address);
+    for (size_t i = 0; i < s->nroutes; i++) {
+        free(s->routes[i].from);
+        free(s->routes[i].to);
+        free(s->routes[i].host);
+        free(s->routes[i].user);
+        free(s->routes[i].password_file);
+    }
+    for (size_t i = 0; i < s->nbackups; i++)
+        free(s->backups[i].domain);
+    free(s->routes);
+    free(s->backups);
     free(s->certificates);
     free(s->listeners);
     free(s->text);

@@ -37,9 +37,32 @@ struct certificate {
     char *chain, *key; /* file names */
 };
 
+enum route_tls {
+    ROUTE_TLS_OPPORTUNISTIC, /* STARTTLS if it is offered, whatever the certificate says */
+    ROUTE_TLS_REQUIRED,      /* STARTTLS, and the certificate must be the host's */
+    ROUTE_TLS_IMPLICIT,      /* the same from the first octet (465) */
+    ROUTE_TLS_NONE           /* in clear; for a trusted network */
+};
+
+/* One of `routes`: where mail goes that its recipients' MX records do not decide. The first that fits counts.
+ */
+struct route_rule {
+    char *from;    /* domain of the reverse-path; NULL: any */
+    char *to;      /* domain of the recipient; NULL: any */
+    char *host;    /* NULL: as the domain's MX records say (the rule is about TLS then) */
+    unsigned port; /* 0: 25, with TLS_IMPLICIT 465 */
+    enum route_tls tls;
+    char *user;          /* log in as that; NULL: do not log in */
+    char *password_file; /* read by postamtd, handed to queued only */
+};
+
+struct backup_domain {
+    char *domain; /* mail for it is taken from anybody and kept until its own server takes it */
+};
+
 struct settings {
-    char *hostname;                                              /* our name in greetings, Received, HELO */
-    char *mail_dir, *state_dir, *spool_dir, *auth_dir, *run_dir; /* absolute */
+    char *hostname; /* our name in greetings, Received, HELO */
+    char *mail_dir, *state_dir, *spool_dir, *auth_dir, *queue_dir, *run_dir; /* absolute */
     char *log; /* "stderr", "journal" or an absolute file name */
     char *log_level;
     char *sandbox; /* "required" or "optional" */
@@ -61,8 +84,21 @@ struct settings {
     char *auth_hash;       /* crypt(3) prefix for new passwords: "yescrypt" or "sha512crypt" */
     uint64_t auth_cache_s; /* verified passwords are remembered so long */
     uint64_t keep_expunged_s, keep_expunged_junk_s; /* 0: what is expunged is unlinked at once */
-    uint64_t worker_linger_s;                       /* a worker without sessions stays so long */
-    char *text;                                     /* the file as it was read, for handing on */
+    uint64_t queue_life_s, queue_warn_s, queue_backup_life_s;
+    unsigned queue_per_destination, queue_connections;
+    unsigned queue_rate, queue_total_rate;        /* messages a minute; 0: no limit */
+    unsigned outbound_per_hour, outbound_per_day; /* recipients of one account */
+    char *outbound_ipv6;                          /* "prefer", "after" or "off" */
+    bool outbound_private;
+    unsigned outbound_port, outbound_policy_port;
+    char *outbound_ca_file;
+    char *dns_server, *dns_trust_anchor;
+    struct route_rule *routes;
+    size_t nroutes;
+    struct backup_domain *backups;
+    size_t nbackups;
+    uint64_t worker_linger_s; /* a worker without sessions stays so long */
+    char *text;               /* the file as it was read, for handing on */
 };
 
 /* One complaint a line, "file:line: what is wrong; what to write", appended to *complaints. NULL when there

@@ -33,6 +33,42 @@ static void show_lists(const struct settings *s, struct buf *certificates, struc
     }
 }
 
+static void show_text(struct buf *out, const char *name, const char *z)
+{
+    if (!z)
+        return;
+    buf_printf(out, " %s = ", name);
+    show_quoted(out, z);
+    buf_add_char(out, ';');
+}
+
+static void show_routes(const struct settings *s, struct buf *out)
+{
+    for (size_t i = 0; i < s->nroutes; i++) {
+        const struct route_rule *r = &s->routes[i];
+
+        buf_add_str(out, i > 0 ? ", {" : "{");
+        show_text(out, "from", r->from);
+        show_text(out, "to", r->to);
+        show_text(out, "host", r->host);
+        if (r->port)
+            buf_printf(out, " port = %u;", r->port);
+        show_text(out, "tls", settings_route_tls_names[r->tls]);
+        show_text(out, "user", r->user);
+        show_text(out, "password_file", r->password_file);
+        buf_add_str(out, " }");
+    }
+}
+
+static void show_backups(const struct settings *s, struct buf *out)
+{
+    for (size_t i = 0; i < s->nbackups; i++) {
+        buf_add_str(out, i > 0 ? ", {" : "{");
+        show_text(out, "domain", s->backups[i].domain);
+        buf_add_str(out, " }");
+    }
+}
+
 static bool listeners_are_standard(const struct settings *s)
 {
     if (s->nlisteners != SETTINGS_STANDARD_PORTS)
@@ -83,7 +119,8 @@ void settings_diff(const struct settings *s, struct buf *out)
     standard.s->hostname = mem_strdup(name);
     for (size_t i = 0; i < SETTINGS_ROW_COUNT; i++) {
         enum settings_kind k = settings_rule[i].kind;
-        if (settings_rule[i].scope != IN_SETTINGS || k == LISTENERS || k == CERTIFICATES)
+        if (settings_rule[i].scope != IN_SETTINGS || k == LISTENERS || k == CERTIFICATES || k == ROUTES ||
+            k == BACKUPS)
             continue;
         buf_clear(&a);
         buf_clear(&b);
@@ -107,6 +144,14 @@ void settings_diff(const struct settings *s, struct buf *out)
         buf_printf(out, "tls.certificates = (%s)\n", buf_str(&a));
     if (!listeners_are_standard(s))
         buf_printf(out, "listen = (%s)\n", buf_str(&b));
+    buf_clear(&a);
+    show_routes(s, &a);
+    if (s->nroutes > 0)
+        buf_printf(out, "routes = (%s)\n", buf_str(&a));
+    buf_clear(&a);
+    show_backups(s, &a);
+    if (s->nbackups > 0)
+        buf_printf(out, "backup_mx = (%s)\n", buf_str(&a));
     buf_free(&a);
     buf_free(&b);
     settings_free(standard.s);

@@ -13,6 +13,8 @@
 #define S(member) IN_SETTINGS, offsetof(struct settings, member)
 #define L(member) IN_LISTENER, offsetof(struct listener, member)
 #define C(member) IN_CERTIFICATE, offsetof(struct certificate, member)
+#define R(member) IN_ROUTE, offsetof(struct route_rule, member)
+#define B(member) IN_BACKUP, offsetof(struct backup_domain, member)
 
 /* clang-format off */
 /*
@@ -29,6 +31,8 @@
         "messages on their way in; on the same file system as paths.mail")                                   \
     X("paths.auth", "path", "/var/lib/postamt/auth", S(auth_dir), PATH, 0, 1024,                             \
         "accounts, aliases, password hashes and DKIM keys")                                                             \
+    X("paths.queue", "path", "/var/lib/postamt/queue", S(queue_dir), PATH, 0, 1024,                          \
+        "messages on their way out")                                                                         \
     X("paths.run", "path", "/run/postamt", S(run_dir), PATH, 0, 80, "sockets")                               \
     X("log.to", "text", "stderr", S(log), LOG_TO, 0, 1024,                                                   \
         "where log lines go: stderr (systemd hands it to the journal), journal, or a file")                  \
@@ -87,6 +91,55 @@
     X("limits.smtp_timeout", "time", "300s", S(smtp_timeout_s), TIME, 1, 3600,                               \
         "an SMTP client must send its next command by then")                                                 \
     X("limits.smtp_session", "time", "30m", S(smtp_session_s), TIME, 10, DAY, "the longest SMTP session")    \
+    X("limits.outbound_per_hour", "number", "500", S(outbound_per_hour), NUMBER, 0, 1000000,                 \
+        "recipients elsewhere that one account may write to in an hour; 0: any number")                      \
+    X("limits.outbound_per_day", "number", "1000", S(outbound_per_day), NUMBER, 0, 10000000,                 \
+        "the same in a day")                                                                                 \
+    X("queue.life", "time", "5d", S(queue_life_s), TIME, 60, 30 * DAY,                                       \
+        "a message that could not be sent so long goes back to its sender")                                  \
+    X("queue.warn", "time", "4h", S(queue_warn_s), TIME, 0, 30 * DAY,                                        \
+        "its sender is told of a delay after that; 0: never")                                                \
+    X("queue.backup_life", "time", "30d", S(queue_backup_life_s), TIME, 60, 365 * DAY,                       \
+        "the same as queue.life for the domains of backup_mx")                                               \
+    X("queue.per_destination", "number", "20", S(queue_per_destination), NUMBER, 1, 1000,                    \
+        "connections to one destination at a time, at most")                                                 \
+    X("queue.connections", "number", "200", S(queue_connections), NUMBER, 1, 10000,                          \
+        "connections to all destinations at a time, at most")                                                \
+    X("queue.rate", "number", "0", S(queue_rate), NUMBER, 0, 1000000,                                        \
+        "messages a minute to one destination; 0: any number")                                               \
+    X("queue.total_rate", "number", "0", S(queue_total_rate), NUMBER, 0, 1000000,                            \
+        "messages a minute to all destinations; 0: any number")                                              \
+    X("outbound.ipv6", "one of prefer, after, off", "after", S(outbound_ipv6), CHOICE, 0, 0,                 \
+        "whether a server that has both is called by IPv6 first, after IPv4, or never")                      \
+    X("outbound.private", "yes/no", "no", S(outbound_private), YES_NO, 0, 0,                                 \
+        "whether MX records may lead to private and loopback addresses; routes always may")                  \
+    X("outbound.port", "number", "25", S(outbound_port), NUMBER, 1, 65535,                                   \
+        "the port of the servers that MX records name; another one for tests")                               \
+    X("outbound.policy_port", "number", "443", S(outbound_policy_port), NUMBER, 1, 65535,                    \
+        "the port where MTA-STS policies are fetched; another one for tests")                                \
+    X("outbound.ca_file", "path", "/etc/ssl/certs/ca-certificates.crt", S(outbound_ca_file), PATH, 0, 1024,  \
+        "PEM file of the authorities that other servers' certificates are checked against")                  \
+    X("dns.server", "text", "", S(dns_server), TEXT, 0, 255,                                                 \
+        "ask this resolver (an IP address, 192.0.2.1@5353 for another port) instead of the name servers of " \
+        "the world themselves; its answers are checked by DNSSEC all the same")                              \
+    X("dns.trust_anchor", "path", "/usr/share/dns/root.key", S(dns_trust_anchor), PATH, 0, 1024,             \
+        "DS or DNSKEY records of the root that DNSSEC starts from")                                          \
+    X("routes", "list", "()", S(routes), ROUTES, 0, 0,                                                       \
+        "where mail goes that MX records shall not decide, and to whom TLS is required; the first that fits")\
+    X("routes.from", "domain", "", R(from), DOMAIN, 0, 0, "for senders of this domain; left out: all")       \
+    X("routes.to", "domain", "", R(to), DOMAIN, 0, 0, "for recipients of this domain; left out: all")        \
+    X("routes.host", "text", "", R(host), TEXT, 0, 253,                                                      \
+        "the server (a name or an IP address) that takes the mail; left out: as the MX records say")         \
+    X("routes.port", "number", "", R(port), NUMBER, 1, 65535, "25, or 465 with tls = \"implicit\"")          \
+    X("routes.tls", "one of opportunistic, required, implicit, none", "opportunistic", R(tls), CHOSEN, 0, 0, \
+        "required: STARTTLS with a certificate that is right; implicit: the same from the first octet")      \
+    X("routes.user", "text", "", R(user), TEXT, 0, 255, "the user name to log in with")                      \
+    X("routes.password_file", "path", "", R(password_file), PATH, 0, 1024,                                   \
+        "file with the password on its first line, readable by root only")                                   \
+    X("backup_mx", "list", "()", S(backups), BACKUPS, 0, 0,                                                  \
+        "domains of others for which this server is a backup: their mail is taken and kept until their own " \
+        "server takes it")                                                                                   \
+    X("backup_mx.domain", "domain", "", B(domain), DOMAIN, 0, 0, "one of them")                              \
     X("auth.scram", "one of auto, off", "auto", S(auth_scram), CHOICE, 0, 0,                                 \
         "auto: SCRAM-SHA-256 is offered as soon as every account can use it")                                \
     X("auth.hash", "one of yescrypt, sha512crypt", "yescrypt", S(auth_hash), CHOICE, 0, 0,                   \
@@ -123,6 +176,7 @@ size_t settings_rows(const struct setting_row **out)
 
 const char *const settings_services[] = {"smtp", "submission", "imap", "pop3"};
 const char *const settings_tls_names[] = {"none", "starttls", "tls"};
+const char *const settings_route_tls_names[] = {"opportunistic", "required", "implicit", "none"};
 
 const char *service_name(enum service s)
 {

@@ -11,6 +11,8 @@
 enum settings_kind {
     HOST,    /* char *, a domain name with a dot */
     PATH,    /* char *, absolute */
+    DOMAIN,  /* char *, a domain name with a dot; empty: none */
+    TEXT,    /* char *, printable, empty: none */
     LOG_TO,  /* char *, "stderr", "journal" or absolute */
     ADDRESS, /* char *, "*" or an IP address */
     CHOICE,  /* char *, one of the words of `type` */
@@ -20,11 +22,13 @@ enum settings_kind {
     NUMBER,  /* unsigned */
     YES_NO,  /* bool */
     LISTENERS,
-    CERTIFICATES
+    CERTIFICATES,
+    ROUTES,
+    BACKUPS
 };
 
 /* What the offset of a row is in. */
-enum settings_scope { IN_SETTINGS, IN_LISTENER, IN_CERTIFICATE };
+enum settings_scope { IN_SETTINGS, IN_LISTENER, IN_CERTIFICATE, IN_ROUTE, IN_BACKUP };
 
 struct settings_rule {
     enum settings_scope scope;
@@ -33,12 +37,13 @@ struct settings_rule {
     uint64_t least, most;
 };
 
-#define SETTINGS_ROW_COUNT 41
+#define SETTINGS_ROW_COUNT 68
 extern const struct setting_row settings_row[SETTINGS_ROW_COUNT];
 extern const struct settings_rule settings_rule[SETTINGS_ROW_COUNT];
 
 extern const char *const settings_services[SERVICE_COUNT];
 extern const char *const settings_tls_names[3];
+extern const char *const settings_route_tls_names[4];
 
 /* The ports when `listen` is absent (address NULL); the first of service and tls is the port when `port` is
  * absent. */

@@ -126,6 +126,30 @@ bool settings_set(struct settings_walk *w, size_t row, void *base, struct slice 
         }
         set_string(at, v);
         return true;
+    case DOMAIN:
+        if (!settings_is_host(v)) {
+            SETTINGS_COMPLAIN(w, line,
+                "%s is \"%s\", which is no domain; write one such as \"example.org\" (xn--.. for letters "
+                "beyond ASCII)",
+                name, q.z);
+            return false;
+        }
+        set_string(at, v);
+        for (char *z = *(char **)at; *z; z++)
+            *z = ascii_lower(*z);
+        return true;
+    case TEXT:
+        for (size_t i = 0; i < v.n; i++)
+            if (ascii_is_control(v.p[i])) {
+                SETTINGS_COMPLAIN(w, line, "%s has control characters; take them out", name);
+                return false;
+            }
+        if (v.n > r->most) {
+            SETTINGS_COMPLAIN(w, line, "%s is longer than %llu octets", name, (unsigned long long)r->most);
+            return false;
+        }
+        set_string(at, v);
+        return true;
     case LOG_TO:
         if (slice_eq(v, SLICE("stderr")) || slice_eq(v, SLICE("journal"))) {
             set_string(at, v);
@@ -195,6 +219,8 @@ bool settings_set(struct settings_walk *w, size_t row, void *base, struct slice 
         return true;
     case LISTENERS:
     case CERTIFICATES:
+    case ROUTES:
+    case BACKUPS:
         break;
     }
     return true;
@@ -206,7 +232,8 @@ void settings_add_standards(struct settings_walk *w)
 
     for (size_t i = 0; i < SETTINGS_ROW_COUNT; i++) {
         bool is_plain = settings_rule[i].kind != HOST && settings_rule[i].kind != LISTENERS &&
-                        settings_rule[i].kind != CERTIFICATES;
+                        settings_rule[i].kind != CERTIFICATES && settings_rule[i].kind != ROUTES &&
+                        settings_rule[i].kind != BACKUPS;
         if (settings_rule[i].scope == IN_SETTINGS && is_plain)
             INVARIANT(settings_set(w, i, s, slice_str(settings_row[i].standard), 0));
     }

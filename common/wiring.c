@@ -25,6 +25,18 @@ static const struct {
 #undef X
 };
 
+const char *role_user_name(enum role_user user)
+{
+    static const char *const names[ROLE_USER_COUNT] = {
+        [ROLE_USER_AUTH] = "postamt-auth",
+        [ROLE_USER_MAIL] = "postamt",
+        [ROLE_USER_NET] = "postamt-net",
+        [ROLE_USER_QUEUE] = "postamt-queue",
+    };
+
+    return names[user];
+}
+
 enum role_id role_by_name(struct slice name)
 {
     for (unsigned i = 0; i < ROLE_COUNT; i++)

@@ -17,7 +17,11 @@
     X(IMAPD_SPAWNER, "imapd.spawner", "imapd", MAIL, NO_CERTIFICATES, ONE)                                   \
     X(POP3D_PARENT, "pop3d.parent", "pop3d", MAIL, NO_CERTIFICATES, ONE)                                     \
     X(POP3D_FRONT, "pop3d.front", "pop3d", NET, CERTIFICATES, FRONTS)                                        \
-    X(POP3D_SPAWNER, "pop3d.spawner", "pop3d", MAIL, NO_CERTIFICATES, ONE)
+    X(POP3D_SPAWNER, "pop3d.spawner", "pop3d", MAIL, NO_CERTIFICATES, ONE)                                   \
+    X(QUEUED, "queued", "queued", QUEUE, NO_CERTIFICATES, ONE)                                               \
+    X(SENDER, "sender", "sender", NET, NO_CERTIFICATES, FRONTS)                                              \
+    X(RESOLVERD, "resolverd", "resolverd", NET, NO_CERTIFICATES, ONE)                                        \
+    X(FETCHD, "fetchd", "fetchd", NET, NO_CERTIFICATES, ONE)
 
 /* Pairs that get a channel. Workers are not in it: a worker knows its parent only. */
 #define WIRE_TABLE(X)                                                                                        \
@@ -32,7 +36,12 @@
     X(POP3D_FRONT, AUTHD)                                                                                    \
     X(POP3D_FRONT, POP3D_PARENT)                                                                             \
     X(POP3D_PARENT, AUTHD)                                                                                   \
-    X(POP3D_PARENT, POP3D_SPAWNER)
+    X(POP3D_PARENT, POP3D_SPAWNER)                                                                           \
+    X(SMTPD_PARENT, QUEUED)                                                                                  \
+    X(QUEUED, AUTHD)                                                                                         \
+    X(QUEUED, SENDER)                                                                                        \
+    X(QUEUED, RESOLVERD)                                                                                     \
+    X(QUEUED, FETCHD)
 
 enum role_id {
 #define X(id, name, program, uid, tls, many) ROLE_##id,
@@ -41,7 +50,9 @@ enum role_id {
         ROLE_COUNT
 };
 
-enum role_user { ROLE_USER_AUTH, ROLE_USER_MAIL, ROLE_USER_NET };
+enum role_user { ROLE_USER_AUTH, ROLE_USER_MAIL, ROLE_USER_NET, ROLE_USER_QUEUE, ROLE_USER_COUNT };
+/* "postamt-auth" .. */
+const char *role_user_name(enum role_user user);
 enum role_many { ROLE_ONE, ROLE_FRONTS, ROLE_DELIVERS }; /* how many instances run */
 
 struct role_row {

@@ -138,3 +138,39 @@ size_t trace_forged(struct slice text, struct slice our_name, struct trace_range
     }
     return n;
 }
+
+/* --- between processes --- */
+
+void trace_put(struct ipc_out *out, const struct trace *t)
+{
+    struct ipc_out record = {.buf = BUF_INIT(IPC_MAX / 4)};
+
+    ipc_put(&record, t->reverse_path);
+    ipc_put(&record, t->helo);
+    ipc_put(&record, t->client_ip);
+    ipc_put(&record, t->client_name);
+    ipc_put(&record, t->for_address);
+    ipc_put(&record, t->tls);
+    ipc_put_u64(&record, t->esmtp);
+    ipc_put_u64(&record, t->authenticated);
+    ipc_put_u64(&record, t->utf8);
+    ipc_put(out, buf_slice(&record.buf));
+    buf_free(&record.buf);
+}
+
+bool trace_get(struct slice record, struct trace *t)
+{
+    struct ipc_in in = {.rest = record};
+
+    *t = (struct trace){.by = SLICE(""), .id = SLICE("")};
+    t->reverse_path = ipc_get(&in);
+    t->helo = ipc_get(&in);
+    t->client_ip = ipc_get(&in);
+    t->client_name = ipc_get(&in);
+    t->for_address = ipc_get(&in);
+    t->tls = ipc_get(&in);
+    t->esmtp = ipc_get_bool(&in);
+    t->authenticated = ipc_get_bool(&in);
+    t->utf8 = ipc_get_bool(&in);
+    return ipc_end(&in);
+}

@@ -4,6 +4,7 @@
 #ifndef MAIL_TRACE_H
 #define MAIL_TRACE_H
 
+#include "common/ipc.h"
 #include "mail/address.h"
 
 struct trace {
@@ -35,5 +36,12 @@ struct trace_range {
     size_t offset, len;
 };
 size_t trace_forged(struct slice text, struct slice our_name, struct trace_range *ranges, size_t max);
+
+/*
+ * The trace on its way between our processes, as one field: without what the receiver knows itself (by, id,
+ * now). The slices that trace_get gives point into the record; false: malformed.
+ */
+void trace_put(struct ipc_out *out, const struct trace *t);
+bool trace_get(struct slice record, struct trace *t);
 
 #endif

@@ -58,7 +58,7 @@ def errors(top):
     return tagged(out)
 
 
-USERS = {"AUTH": "postamt-auth", "MAIL": "postamt", "NET": "postamt-net"}
+USERS = {"AUTH": "postamt-auth", "MAIL": "postamt", "NET": "postamt-net", "QUEUE": "postamt-queue"}
 MANY = {"ONE": "one", "FRONTS": "as many as the setting fronts says", "DELIVERS": "as many as the setting delivers says"}
 
 
@@ -86,7 +86,7 @@ def messages(top):
 
 RIGHTS = {"LL_ALL": "read, write, make, link, rename, remove", "LL_MAIL": "read, make, link, rename, remove; never write into a file",
           "LL_ADD": "list, make, link; not read, write or remove", "LANDLOCK_ACCESS_FS_READ_DIR": "list"}
-TREES = [("mail", "paths.mail"), ("state", "paths.state"), ("spool", "paths.spool"), ("auth", "paths.auth")]
+TREES = [("mail", "paths.mail"), ("state", "paths.state"), ("spool", "paths.spool"), ("auth", "paths.auth"), ("queue", "paths.queue")]
 
 
 def sandbox(top):

@@ -10,9 +10,6 @@
 
 #include "common/fs.h"
 
-static const char *const user_names[] = {
-    [ROLE_USER_AUTH] = "postamt-auth", [ROLE_USER_MAIL] = "postamt", [ROLE_USER_NET] = "postamt-net"};
-
 int role_user_ids(enum role_user user, uid_t *uid, gid_t *gid, struct err *e)
 {
     struct passwd *pw;
@@ -21,11 +18,11 @@ int role_user_ids(enum role_user user, uid_t *uid, gid_t *gid, struct err *e)
     *gid = getegid();
     if (*uid != 0)
         return 0;
-    pw = getpwnam(user_names[user]);
+    pw = getpwnam(role_user_name(user));
     if (!pw)
         return err_set(e, ERR_CONFIG,
             "user %s does not exist; make it with: adduser --system --group --no-create-home %s",
-            user_names[user], user_names[user]);
+            role_user_name(user), role_user_name(user));
     *uid = pw->pw_uid;
     *gid = pw->pw_gid;
     return 0;
@@ -107,7 +104,8 @@ int folders_prepare(const struct settings *s, struct err *e)
     if (prepare(s->mail_dir, ROLE_USER_MAIL, 0700, &mail, e) < 0 ||
         prepare(s->state_dir, ROLE_USER_MAIL, 0700, &state, e) < 0 ||
         prepare(s->spool_dir, ROLE_USER_MAIL, 0700, &spool, e) < 0 ||
-        prepare(s->auth_dir, ROLE_USER_AUTH, 0700, &other, e) < 0)
+        prepare(s->auth_dir, ROLE_USER_AUTH, 0700, &other, e) < 0 ||
+        prepare(s->queue_dir, ROLE_USER_QUEUE, 0700, &other, e) < 0)
         return -1;
     if (make_path(s->run_dir, 0755) < 0)
         return err_set(e, ERR_CONFIG, "folder %s cannot be made: %s", s->run_dir, strerror(errno));

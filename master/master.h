@@ -24,9 +24,10 @@ struct master {
     struct settings *settings;
     struct buf tls_blob;
     unsigned char ticket_keys[80];
-    int *listeners;  /* fd for settings->listeners[i] */
-    unsigned *ports; /* as bound */
-    int auth_socket; /* authd's control socket, bound here */
+    int *listeners;                /* fd for settings->listeners[i] */
+    unsigned *ports;               /* as bound */
+    struct buf secrets;            /* common/secrets.h */
+    int auth_socket, queue_socket; /* control sockets of authd and queued, bound here */
     struct child *children;
     size_t nchildren;
     bool stopping;

@@ -19,6 +19,7 @@
 #include "common/id.h"
 #include "common/mem.h"
 #include "common/sandbox.h"
+#include "common/secrets.h"
 
 #define DEFAULT_CONFIG POSTAMT_SYSCONFDIR "/postamt/postamt.conf"
 
@@ -47,16 +48,23 @@ void master_ready(struct master *m)
     tell_systemd("READY=1\nSTATUS=serving");
 }
 
+static void forget_secret(struct buf *b)
+{
+    if (b->p)
+        mem_wipe(b->p, b->size);
+    buf_free(b);
+}
+
 /* Settings and certificates as the files have them now; nothing of m is touched before all is right. */
 static int read_all(const char *file, const unsigned char keys[80], struct settings **settings,
-    struct buf *blob, struct buf *complaint)
+    struct buf *blob, struct buf *secrets, struct buf *complaint)
 {
     struct err e = {0};
 
     *settings = settings_load(file, complaint);
     if (!*settings)
         return -1;
-    if (certs_load(*settings, keys, blob, &e) < 0) {
+    if (certs_load(*settings, keys, blob, &e) < 0 || secrets_load(*settings, secrets, &e) < 0) {
         buf_printf(complaint, "%s\n", e.detail);
         settings_free(*settings);
         *settings = NULL;
@@ -70,8 +78,8 @@ static bool needs_restart(const struct settings *a, const struct settings *b)
 {
     return strcmp(a->mail_dir, b->mail_dir) != 0 || strcmp(a->state_dir, b->state_dir) != 0 ||
            strcmp(a->spool_dir, b->spool_dir) != 0 || strcmp(a->auth_dir, b->auth_dir) != 0 ||
-           strcmp(a->run_dir, b->run_dir) != 0 || a->fronts != b->fronts || a->delivers != b->delivers ||
-           strcmp(a->sandbox, b->sandbox) != 0;
+           strcmp(a->run_dir, b->run_dir) != 0 || strcmp(a->queue_dir, b->queue_dir) != 0 ||
+           a->fronts != b->fronts || a->delivers != b->delivers || strcmp(a->sandbox, b->sandbox) != 0;
 }
 
 static bool same_listeners(const struct settings *a, const struct settings *b)
@@ -89,8 +97,8 @@ static bool same_listeners(const struct settings *a, const struct settings *b)
 int master_reload(struct master *m, struct buf *complaint)
 {
     struct settings *fresh = NULL;
-    struct buf blob = {0};
-    int rc = read_all(m->config_file, m->ticket_keys, &fresh, &blob, complaint);
+    struct buf blob = {0}, secrets = {0};
+    int rc = read_all(m->config_file, m->ticket_keys, &fresh, &blob, &secrets, complaint);
 
     if (rc == 0 && (needs_restart(m->settings, fresh) || !same_listeners(m->settings, fresh))) {
         buf_add_str(complaint,
@@ -101,15 +109,16 @@ int master_reload(struct master *m, struct buf *complaint)
         LOG(RELOAD_REFUSED, NULL, F_STR("file", m->config_file),
             F_SLICE("why", slice_trim(buf_slice(complaint))));
         settings_free(fresh);
-        buf_free(&blob);
+        forget_secret(&blob);
+        forget_secret(&secrets);
         return -1;
     }
     settings_free(m->settings);
     m->settings = fresh;
-    if (m->tls_blob.p)
-        mem_wipe(m->tls_blob.p, m->tls_blob.size);
-    buf_free(&m->tls_blob);
+    forget_secret(&m->tls_blob);
     m->tls_blob = blob;
+    forget_secret(&m->secrets);
+    m->secrets = secrets;
     logger_reopen(m->settings->log);
     roles_reload(m);
     LOG(RELOAD, NULL, F_STR("file", m->config_file));
@@ -152,14 +161,16 @@ static int check(const char *file)
     struct buf complaint = BUF_INIT(BUF_OWN);
     struct settings *s = settings_load(file, &complaint);
     unsigned char no_keys[80] = {0};
-    struct buf blob = {0};
+    struct buf blob = {0}, secrets = {0};
     struct err e = {0};
     int rc = 0;
 
     /* certificates of the admin's own; the self-made one is made at the start */
-    if (s && ((s->ncertificates && certs_load(s, no_keys, &blob, &e) < 0) || sandbox_check(s, &e) < 0))
+    if (s && ((s->ncertificates && certs_load(s, no_keys, &blob, &e) < 0) ||
+                 secrets_load(s, &secrets, &e) < 0 || sandbox_check(s, &e) < 0))
         buf_printf(&complaint, "%s\n", e.detail);
-    buf_free(&blob);
+    forget_secret(&blob);
+    forget_secret(&secrets);
     if (!s || complaint.n)
         rc = complain("the configuration is wrong:", &complaint);
     else
@@ -184,11 +195,13 @@ static int serve(struct master *m)
         goto fail;
     if (sandbox_check(m->settings, &e) < 0 || folders_prepare(m->settings, &e) < 0 ||
         certs_load(m->settings, m->ticket_keys, &m->tls_blob, &e) < 0 ||
+        secrets_load(m->settings, &m->secrets, &e) < 0 ||
         listen_all(m->settings, NULL, no_fds, &m->listeners, &m->ports, &e) < 0)
         goto fail_logged;
     m->auth_socket = listen_control(m->settings, "authd.sock", &e);
     m->base = event_base_new();
-    if (m->auth_socket < 0 || !m->base || control_start(m, &e) < 0)
+    m->queue_socket = m->auth_socket < 0 ? -1 : listen_control(m->settings, "queued.sock", &e);
+    if (m->queue_socket < 0 || !m->base || control_start(m, &e) < 0)
         goto fail_logged;
     /* NOLINTNEXTLINE(clang-analyzer-core.*): settings are there since they were loaded */
     for (size_t i = 0; i < m->settings->nlisteners; i++)
@@ -214,8 +227,10 @@ fail:
 
 int main(int argc, char **argv)
 {
-    static struct master m = {
-        .config_file = DEFAULT_CONFIG, .libexec_dir = POSTAMT_LIBEXECDIR, .auth_socket = -1};
+    static struct master m = {.config_file = DEFAULT_CONFIG,
+        .libexec_dir = POSTAMT_LIBEXECDIR,
+        .auth_socket = -1,
+        .queue_socket = -1};
     bool only_check = false;
     int opt;
 

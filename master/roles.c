@@ -88,6 +88,8 @@ static void send_settings(struct child *c)
     send_fd(c, IPC_ROLE_CONFIG, c->m->config_file, 0, false, memory_file(slice_str(c->m->settings->text)));
     if (role_rows[c->id].certificates)
         send_fd(c, IPC_ROLE_TLS, NULL, 0, false, memory_file(buf_slice(&c->m->tls_blob)));
+    if (c->id == ROLE_QUEUED)
+        send_fd(c, IPC_ROLE_SECRETS, NULL, 0, false, memory_file(buf_slice(&c->m->secrets)));
 }
 
 static void send_listeners(struct child *c)
@@ -96,6 +98,8 @@ static void send_listeners(struct child *c)
 
     if (c->id == ROLE_AUTHD)
         send_fd(c, IPC_ROLE_LISTEN, NULL, 0, true, fcntl(m->auth_socket, F_DUPFD_CLOEXEC, 10));
+    if (c->id == ROLE_QUEUED)
+        send_fd(c, IPC_ROLE_LISTEN, NULL, 0, true, fcntl(m->queue_socket, F_DUPFD_CLOEXEC, 10));
     for (size_t i = 0; i < m->settings->nlisteners; i++)
         if (role_front_of((int)m->settings->listeners[i].service) == c->id)
             send_fd(c, IPC_ROLE_LISTEN, NULL, i, true, fcntl(m->listeners[i], F_DUPFD_CLOEXEC, 10));

@@ -23,11 +23,12 @@ enum {
     TYPE_ID = 1,
     TYPE_CREATED = 2,
     TYPE_SIZE = 3,
-    TYPE_FLAGS = 4, /* flags, enum envelope_ret */
+    TYPE_FLAGS = 4, /* flags, enum envelope_ret, enum reply_language */
     TYPE_ACCOUNT = 5,
     TYPE_REVERSE_PATH = 6,
     TYPE_ENVID = 7,
-    TYPE_RECIPIENTS = 8, /* how many follow */
+    TYPE_FORWARD = 8,
+    TYPE_RECIPIENTS = 9, /* how many follow */
     TYPE_RECIPIENT = 16, /* notify, then the address */
     TYPE_ORCPT = 17,     /* of the recipient before it */
     TYPE_END = 0x7fff,
@@ -78,12 +79,14 @@ static void put_message(struct buf *out, const struct envelope *env)
     put(out, TYPE_ID, slice_of(env->id.text, ID_LEN));
     put_u64(out, TYPE_CREATED, (uint64_t)env->created);
     put_u64(out, TYPE_SIZE, env->size);
-    put_head(out, TYPE_FLAGS, 2);
+    put_head(out, TYPE_FLAGS, 3);
     put_number(out, flags, 1);
     put_number(out, (uint64_t)env->ret, 1);
+    put_number(out, (uint64_t)env->language, 1);
     put(out, TYPE_ACCOUNT, env->account);
     put(out, TYPE_REVERSE_PATH, env->reverse_path);
     put(out, TYPE_ENVID, env->envid);
+    put(out, TYPE_FORWARD, env->forward);
     put_u64(out, TYPE_RECIPIENTS, env->nrecipients);
 }
 
@@ -160,16 +163,19 @@ static bool next(struct reader *r, unsigned *type, struct slice *value)
 
 static bool take_flags(struct envelope *env, struct slice value)
 {
-    unsigned flags = value.n == 2 ? (unsigned char)value.p[0] : ~0u;
-    unsigned ret = value.n == 2 ? (unsigned char)value.p[1] : ~0u;
+    bool is_whole = value.n == 3;
+    unsigned flags = is_whole ? (unsigned char)value.p[0] : ~0u;
+    unsigned ret = is_whole ? (unsigned char)value.p[1] : ~0u;
+    unsigned language = is_whole ? (unsigned char)value.p[2] : ~0u;
 
-    if ((flags & ~FLAGS_KNOWN) || ret > ENVELOPE_RET_HDRS)
+    if ((flags & ~FLAGS_KNOWN) || ret > ENVELOPE_RET_HDRS || language >= REPLY_LANGUAGES)
         return false;
     env->smtputf8 = flags & FLAG_SMTPUTF8;
     env->is_8bit = flags & FLAG_8BIT;
     env->requiretls = flags & FLAG_REQUIRETLS;
     env->hold = flags & FLAG_HOLD;
     env->ret = (enum envelope_ret)ret;
+    env->language = (enum reply_language)language;
     return true;
 }
 
@@ -197,6 +203,9 @@ static bool take_message(struct envelope *env, unsigned type, struct slice value
         return true;
     case TYPE_ENVID:
         env->envid = value;
+        return true;
+    case TYPE_FORWARD:
+        env->forward = value;
         return true;
     case TYPE_RECIPIENTS:
         *announced = get_number(value);

@@ -25,6 +25,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/id.h"
+#include "mail/replies.h"
 
 #define ENVELOPE_MAX ((size_t)1 << 20) /* octets of one envelope (security.md S16) */
 #define ENVELOPE_RECIPIENTS_MAX 1000   /* security.md 4.4 */
@@ -43,16 +44,19 @@ struct envelope_recipient {
 
 struct envelope {
     struct id id;
-    struct slice account; /* who submitted it, "local@domain"; empty: mail of our own (bounces, warnings) */
+    struct slice account;      /* who submitted it, "local@domain"; empty: forwarded, or taken as a backup */
     struct slice reverse_path; /* without brackets; empty: the null reverse-path */
     struct slice envid;        /* xtext already decoded (RFC 3461 4.4); empty: none */
+    struct slice forward; /* the alias of ours that sent it on, "local@domain"; empty: it was submitted or is
+                             our own */
     enum envelope_ret ret;
-    bool smtputf8;   /* RFC 6531 */
-    bool is_8bit;    /* BODY=8BITMIME (RFC 6152) */
-    bool requiretls; /* RFC 8689 */
-    bool hold;       /* queued, but not sent until somebody releases it */
-    int64_t created; /* seconds since 1970 */
-    uint64_t size;   /* octets of the text */
+    enum reply_language language; /* of notifications to the sender */
+    bool smtputf8;                /* RFC 6531 */
+    bool is_8bit;                 /* BODY=8BITMIME (RFC 6152) */
+    bool requiretls;              /* RFC 8689 */
+    bool hold;                    /* queued, but not sent until somebody releases it */
+    int64_t created;              /* seconds since 1970 */
+    uint64_t size;                /* octets of the text */
     struct envelope_recipient *recipients;
     uint32_t nrecipients; /* 1 .. ENVELOPE_RECIPIENTS_MAX */
 };

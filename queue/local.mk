@@ -3,7 +3,7 @@ noinst_LIBRARIES += queue/libqueue.a
 LIBS_QUEUE = queue/libqueue.a $(LIBS_MAIL)
 queue_libqueue_a_SOURCES = \
 	queue/due.c \
-	queue/envelope.c queue/envelope.h \
+	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/route.h queue/send.h queue/fetch.h \
 	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
 	queue/spool.c queue/spool.h \
 	queue/state.c queue/state.h queue/state_record.c queue/state_record.h
@@ -25,3 +25,9 @@ tests_unit_test_queue_state_SOURCES = tests/unit/test_queue_state.c
 tests_unit_test_queue_state_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_queue_state_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 endif
+
+pkglibexec_PROGRAMS += queue/queued queue/sender
+queue_queued_SOURCES = queue/queued.c
+queue_queued_LDADD = $(LIBS_QUEUE)
+queue_sender_SOURCES = queue/sender.c
+queue_sender_LDADD = $(LIBS_QUEUE)

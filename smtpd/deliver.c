@@ -1,7 +1,5 @@
 /* The deliver: blocking; trace header, forged fields out, one file for all recipients, durable, then the
  * answer. */
-#include "smtpd/deliver.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mail/header.h"
+#include "mail/trace.h"
 #include "smtpd/roles.h"
 #include "smtpd/text.h"
 #include "store/account.h"
@@ -22,40 +21,6 @@
 #define HEAD_FIRST ((size_t)16 * 1024) /* most headers are smaller */
 #define CUTS_FIRST 16
 #define RECIPIENTS_MAX 8192 /* more do not fit into a message between processes */
-
-void deliver_trace_put(struct ipc_out *out, const struct trace *t)
-{
-    struct ipc_out record = {.buf = BUF_INIT(IPC_MAX / 4)};
-
-    ipc_put(&record, t->reverse_path);
-    ipc_put(&record, t->helo);
-    ipc_put(&record, t->client_ip);
-    ipc_put(&record, t->client_name);
-    ipc_put(&record, t->for_address);
-    ipc_put(&record, t->tls);
-    ipc_put_u64(&record, t->esmtp);
-    ipc_put_u64(&record, t->authenticated);
-    ipc_put_u64(&record, t->utf8);
-    ipc_put(out, buf_slice(&record.buf));
-    buf_free(&record.buf);
-}
-
-bool deliver_trace_get(struct slice record, struct trace *t)
-{
-    struct ipc_in in = {.rest = record};
-
-    *t = (struct trace){.by = SLICE(""), .id = SLICE("")};
-    t->reverse_path = ipc_get(&in);
-    t->helo = ipc_get(&in);
-    t->client_ip = ipc_get(&in);
-    t->client_name = ipc_get(&in);
-    t->for_address = ipc_get(&in);
-    t->tls = ipc_get(&in);
-    t->esmtp = ipc_get_bool(&in);
-    t->authenticated = ipc_get_bool(&in);
-    t->utf8 = ipc_get_bool(&in);
-    return ipc_end(&in);
-}
 
 struct deliver {
     int mail_root, spool_dir;
@@ -222,7 +187,7 @@ static bool read_job(struct ipc_in *in, struct job *j)
     record = ipc_get(in);
     n = ipc_get_u64(in);
     if (in->bad || !id_is_valid(id) || when > INT64_MAX || j->size > INT64_MAX || n == 0 ||
-        n > RECIPIENTS_MAX || !deliver_trace_get(record, &j->trace))
+        n > RECIPIENTS_MAX || !trace_get(record, &j->trace))
         return false;
     memcpy(j->id.text, id.p, ID_LEN);
     j->when = (int64_t)when;

@@ -7,7 +7,7 @@ smtpd_libsmtpd_a_SOURCES = \
 	smtpd/cmd_rcpt.c smtpd/cmd_starttls.c \
 	smtpd/parse.c smtpd/parse.h smtpd/text.c smtpd/text.h \
 	smtpd/parent.c smtpd/parent.h smtpd/transaction.c smtpd/pool.c \
-	smtpd/deliver.c smtpd/deliver.h smtpd/roles.h
+	smtpd/deliver.c smtpd/roles.h
 
 pkglibexec_PROGRAMS += smtpd/smtpd
 smtpd_smtpd_SOURCES = smtpd/main.c

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "smtpd/deliver.h"
+#include "mail/trace.h"
 #include "smtpd/parent.h"
 
 #define EXPAND_RCPTS 100 /* in one message to authd: its answer has names and paths of them all */
@@ -239,7 +239,7 @@ static void put_trace(const struct transaction *t, struct ipc_out *out)
         .utf8 = t->utf8,
     };
 
-    deliver_trace_put(out, &trace);
+    trace_put(out, &trace);
 }
 
 bool transaction_deliver(struct transaction *t, struct ipc_out *out)

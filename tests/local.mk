@@ -59,7 +59,7 @@ check-all: lint-fast
 	exit $$rc
 
 # Ours, in a checkout and in an unpacked tarball alike.
-C_FILES = find common mail auth store queue session smtpd imapd pop3d admin master tests -name '*.[ch]' | sort
+C_FILES = find common mail auth store queue lookup session smtpd imapd pop3d admin master tests -name '*.[ch]' | sort
 
 lint-fast:
 	python3 $(top_srcdir)/tests/lint/floors.py $(top_srcdir)

@@ -40,7 +40,8 @@ LISTENERS = [
     ("imap_plain", "imap", "none", True),
     ("pop3_plain", "pop3", "none", True),
 ]
-PROGRAMS = ["auth/authd", "smtpd/smtpd", "imapd/imapd", "pop3d/pop3d", "postamt", "postamtd"]
+PROGRAMS = ["auth/authd", "smtpd/smtpd", "imapd/imapd", "pop3d/pop3d", "queue/queued", "queue/sender", "lookup/resolverd",
+            "lookup/fetchd", "postamt", "postamtd"]
 
 
 class InstanceError(Exception):
@@ -72,7 +73,7 @@ def config_text(d, ports, hash_scheme, extra):
         for name, service, tls, plain in LISTENERS)
     return f"""# made by bootstrap; see man/postamt.conf.5
 hostname = "{TLS_NAME}";
-paths = {{ mail = "{d}/mail"; state = "{d}/state"; spool = "{d}/spool"; auth = "{d}/auth"; run = "{d}/run"; }};
+paths = {{ mail = "{d}/mail"; state = "{d}/state"; spool = "{d}/spool"; auth = "{d}/auth"; queue = "{d}/queue"; run = "{d}/run"; }};
 tls = {{ dir = "{d}/tls"; }};
 log = {{ to = "{d}/log"; level = "{os.environ.get('POSTAMT_LOG_LEVEL', 'info')}"; }};
 auth = {{ hash = "{hash_scheme}"; }};

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-FLOOR = {"common": 1, "mail": 2, "auth": 3, "store": 3, "queue": 3, "session": 3.5,
+FLOOR = {"common": 1, "mail": 2, "auth": 3, "store": 3, "queue": 3, "lookup": 3, "session": 3.5,
          "smtpd": 4, "imapd": 4, "pop3d": 4, "admin": 4, "master": 5}
 PROTOCOLS = {"smtpd", "imapd", "pop3d"}
 # header -> the only files that may include it
@@ -18,6 +18,8 @@ ONLY = {
     "seccomp.h": {"common/sandbox.c", "common/sandbox_calls.c"},
     "crypt.h": {"auth/password.c"},
     "idn2.h": {"mail/address.c"},
+    "unbound.h": {"lookup/resolverd.c"},
+    "curl/curl.h": {"lookup/fetchd.c"},
 }
 OPENSSL = re.compile(r"common/(tls|stream)\w*\.[ch]|auth/(password|verifier|throttle)\.c|store/\w+\.c|mail/dkim\w*\.c")
 

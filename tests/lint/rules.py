@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-FOLDERS = ["common", "mail", "auth", "store", "queue", "session", "smtpd", "imapd", "pop3d", "admin", "master"]
+FOLDERS = ["common", "mail", "auth", "store", "queue", "lookup", "session", "smtpd", "imapd", "pop3d", "admin", "master"]
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|strncpy|strncat|sprintf|vsprintf|strtok|strtok_r|atoi|atol|atoll|gets|alloca|"
                     r"scanf|sscanf|system|popen|strdupa)\s*\(")
 REFERENCE = re.compile(r"RFC (\d{3,5}) (\d+(?:\.\d+)+)")

@@ -18,7 +18,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "smtpd/deliver.h"
+#include "mail/trace.h"
 #include "smtpd/roles.h"
 
 enum { FRONT, AUTHD, DELIVER0, DELIVER1, PEERS };
@@ -232,7 +232,7 @@ static void hear_deliver(size_t deliver, struct id id, bool replay, const char *
     assert_int_equal(ipc_get_bool(&in), replay);
     assert_true(ipc_get_u64(&in) > 0);
     assert_int_equal(ipc_get_u64(&in), 4);
-    assert_true(deliver_trace_get(ipc_get(&in), &trace));
+    assert_true(trace_get(ipc_get(&in), &trace));
     assert_true(slice_eq(trace.helo, SLICE("helo.test")) && slice_eq(trace.client_ip, SLICE("192.0.2.1")));
     for (n = ipc_get_u64(&in); n > 0; n--) {
         if (got.n)

@@ -1,11 +1,12 @@
 /*
- * pool: threads for what hashes passwords, so that authd's loop never waits.
+ * pool: threads for what blocks (hashing passwords, signing, syncing files), so that a role's loop never
+ * waits.
  *
  * A job runs work() in a thread, then done() in the loop. At most `waiting_max` jobs wait; one more is
- * refused: 128 MiB of scrypt or 30 ms of yescrypt a try must not become a queue of minutes (security.md 4.3).
+ * refused: a queue of minutes helps nobody (of passwords: security.md 4.3).
  */
-#ifndef AUTH_POOL_H
-#define AUTH_POOL_H
+#ifndef COMMON_POOL_H
+#define COMMON_POOL_H
 
 #include <event2/event.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "auth/pool.h"
+#include "common/pool.h"
 
 #include <errno.h>
 #include <pthread.h>
