@@ -80,6 +80,7 @@ bool route_get(struct ipc_in *in, struct arena *arena, struct route *r);
 
 struct router;
 struct dns;
+struct dns_record;
 
 struct router_result {
     enum route_status status;

@@ -51,6 +51,22 @@ enum send_verdict {
     SEND_VERDICTS
 };
 
+/* Enhanced codes (RFC 3463, 5336, 8689) of verdicts of our own, and what they mean. */
+#define SEND_STATUSES(X)                                                                                     \
+    X("4.3.0", "the queue's file could not be read")                                                         \
+    X("4.4.1", "no server answered")                                                                         \
+    X("4.4.2", "the connection broke or took too long")                                                      \
+    X("4.5.0", "the server broke the protocol")                                                              \
+    X("4.7.0", "the server does not take our password, or nobody vouches for it")                            \
+    X("4.7.5", "the TLS that is required could not be had")                                                  \
+    X("5.1.3", "an address that no SMTP command can hold")                                                   \
+    X("5.3.4", "the message is larger than the server takes")                                                \
+    X("5.6.3", "8-bit text, and the server takes none")                                                      \
+    X("5.6.7", "an address beyond ASCII, and the server takes none")                                         \
+    X("5.7.10", "the message asked for TLS all the way, and the server's cannot be verified")                \
+    X("5.7.30", "the same, and the server does not promise it (RFC 8689 4.2.1)")
+#define SEND_STATUS_TEXT(status, meaning) status,
+
 /* Of the whole job. */
 enum send_outcome {
     SEND_DONE,   /* the server gave a verdict on every recipient (of whatever kind) */
@@ -70,13 +86,13 @@ struct send_result {
     struct {
         uint32_t index;
         enum send_verdict verdict;
-        const char
-            *status; /* for verdicts of our own ("5.6.7"), else NULL: it is in the reply; static text */
+        const char *status; /* of our own verdicts, one of SEND_STATUSES; else NULL: it is in the reply */
         struct slice reply; /* what the server said; of our own verdicts a sentence */
         bool is_remote;     /* the reply is the server's words, not ours */
     } rcpt[SEND_RECIPIENTS_MAX];
 };
 
+/* With more than 54 recipients long replies are cut so that all fit. */
 void send_result_put(struct ipc_out *out, const struct send_result *r);
 bool send_result_get(struct ipc_in *in, struct send_result *r);
 

@@ -34,6 +34,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_preview \
 	tests/fuzz/fuzz_sasl \
 	tests/fuzz/fuzz_search \
+	tests/fuzz/fuzz_send \
 	tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_smtp_command \
 	tests/fuzz/fuzz_smtptext
@@ -116,6 +117,9 @@ tests_fuzz_fuzz_sasl_LDADD = $(FUZZ_MAIN) $(LIBS_AUTH)
 tests_fuzz_fuzz_search_SOURCES = tests/fuzz/fuzz_search.c
 tests_fuzz_fuzz_search_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_search_LDADD = $(FUZZ_MAIN) $(LIBS_IMAPD)
+tests_fuzz_fuzz_send_SOURCES = tests/fuzz/fuzz_send.c
+tests_fuzz_fuzz_send_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_send_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
 tests_fuzz_fuzz_settings_SOURCES = tests/fuzz/fuzz_settings.c
 tests_fuzz_fuzz_settings_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_settings_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
