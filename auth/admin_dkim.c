@@ -26,24 +26,24 @@ static json_t *key_item(
     json_t *o;
 
     INVARIANT(dkim_public_record(key, &record));
-    o = json_pack("{s:o,s:s,s:s,s:o,s:o}", "domain", admin_string(domain), "selector", selector, "algorithm",
-        dkim_algorithm_name(dkim_key_algorithm(key)), "created", admin_time(created), "record",
-        admin_string(buf_slice(&record)));
+    o = json_pack("{s:o,s:s,s:s,s:o,s:o}", "domain", call_string(domain), "selector", selector, "algorithm",
+        dkim_algorithm_name(dkim_key_algorithm(key)), "created", call_time(created), "record",
+        call_string(buf_slice(&record)));
     buf_free(&record);
     return o;
 }
 
 /* One of our domains, as its folder is called. */
-static enum err_code name_of_ours(const struct admin_call *c, struct buf *name)
+static enum err_code name_of_ours(const struct call *c, struct buf *name)
 {
-    struct slice domain = admin_text(c, "domain");
+    struct slice domain = call_text(c, "domain");
 
     *name = BUF_INIT(ADDRESS_DOMAIN_MAX);
-    if (directory_domain_name(c->directory, domain, name))
+    if (directory_domain_name(admin_directory(c), domain, name))
         return ERR_OK;
-    return admin_result(c, err_set(c->e, ERR_NO_DOMAIN,
-                               "%.*s is not a domain of this server; see them with: postamt domain list",
-                               (int)(domain.n > 80 ? 80 : domain.n), domain.p));
+    return call_result(c, err_set(c->e, ERR_NO_DOMAIN,
+                              "%.*s is not a domain of this server; see them with: postamt domain list",
+                              (int)(domain.n > 80 ? 80 : domain.n), domain.p));
 }
 
 static bool has_algorithm(const struct dkim_stored_list *list, enum dkim_algorithm algorithm)
@@ -54,20 +54,20 @@ static bool has_algorithm(const struct dkim_stored_list *list, enum dkim_algorit
     return false;
 }
 
-static enum err_code send_keys(const struct admin_call *c, struct slice domain)
+static enum err_code send_keys(const struct call *c, struct slice domain)
 {
-    int folder = directory_folder(c->directory);
+    int folder = directory_folder(admin_directory(c));
     struct dkim_stored_list list;
-    enum err_code code = admin_result(c, dkim_keys_load(folder, domain, &list, c->e));
+    enum err_code code = call_result(c, dkim_keys_load(folder, domain, &list, c->e));
 
     for (size_t i = 0; code == ERR_OK && i < list.n; i++)
-        admin_item(c, key_item(domain, list.item[i].selector, list.item[i].created, list.item[i].key));
+        call_item(c, key_item(domain, list.item[i].selector, list.item[i].created, list.item[i].key));
     dkim_keys_free(&list);
     return code;
 }
 
 /* Keeps the key and answers with it; the domain is normalised. */
-static enum err_code add_key(const struct admin_call *c, struct slice domain, struct slice pem)
+static enum err_code add_key(const struct call *c, struct slice domain, struct slice pem)
 {
     char selector[DKIM_SELECTOR_MAX + 1] = "";
     struct dkim_key *key = dkim_key_load(pem, c->e);
@@ -75,57 +75,57 @@ static enum err_code add_key(const struct admin_call *c, struct slice domain, st
     int rc = key ? 0 : -1;
 
     if (rc == 0 && !c->dry_run)
-        rc = dkim_keys_add(directory_folder(c->directory), domain, pem, now, selector, c->e);
+        rc = dkim_keys_add(directory_folder(admin_directory(c)), domain, pem, now, selector, c->e);
     if (rc == 0 && c->dry_run) {
         /* the key is thrown away: nobody shall publish its record */
-        admin_item(c, json_pack("{s:o,s:s}", "domain", admin_string(domain), "algorithm",
-                          dkim_algorithm_name(dkim_key_algorithm(key))));
+        call_item(c, json_pack("{s:o,s:s}", "domain", call_string(domain), "algorithm",
+                         dkim_algorithm_name(dkim_key_algorithm(key))));
     } else if (rc == 0) {
-        admin_item(c, key_item(domain, selector, now, key));
+        call_item(c, key_item(domain, selector, now, key));
         say("dkim key added", domain);
     }
     dkim_key_free(key);
-    return admin_result(c, rc);
+    return call_result(c, rc);
 }
 
 /* A second one of its kind only when that was meant. */
-static enum err_code add_asked(const struct admin_call *c, struct slice domain, struct slice pem)
+static enum err_code add_asked(const struct call *c, struct slice domain, struct slice pem)
 {
     struct dkim_stored_list list = {.n = 0};
     struct dkim_key *key = dkim_key_load(pem, c->e);
-    int rc = key ? dkim_keys_load(directory_folder(c->directory), domain, &list, c->e) : -1;
+    int rc = key ? dkim_keys_load(directory_folder(admin_directory(c)), domain, &list, c->e) : -1;
 
-    if (rc == 0 && !admin_flag(c, "rotate") && has_algorithm(&list, dkim_key_algorithm(key)))
+    if (rc == 0 && !call_flag(c, "rotate") && has_algorithm(&list, dkim_key_algorithm(key)))
         rc = err_set(c->e, ERR_EXISTS,
             "%.*s has a key of that kind already; put another beside it with --rotate", SLICE_FMT(domain));
     dkim_key_free(key);
     dkim_keys_free(&list);
-    return rc == 0 ? add_key(c, domain, pem) : admin_result(c, rc);
+    return rc == 0 ? add_key(c, domain, pem) : call_result(c, rc);
 }
 
-static enum err_code remove_key(const struct admin_call *c, struct slice domain, struct slice selector)
+static enum err_code remove_key(const struct call *c, struct slice domain, struct slice selector)
 {
-    int folder = directory_folder(c->directory);
+    int folder = directory_folder(admin_directory(c));
     struct dkim_stored_list list;
-    enum err_code code = admin_result(c, dkim_keys_load(folder, domain, &list, c->e));
+    enum err_code code = call_result(c, dkim_keys_load(folder, domain, &list, c->e));
     size_t i = 0;
 
     while (code == ERR_OK && i < list.n && !slice_eq(slice_str(list.item[i].selector), selector))
         i++;
     if (code == ERR_OK && i == list.n)
-        code = admin_result(c,
+        code = call_result(c,
             err_set(c->e, ERR_NO_USER,
                 "%.*s has no key %.*s; see them with: postamt domain "
                 "dkim %.*s",
                 SLICE_FMT(domain), (int)(selector.n > 63 ? 63 : selector.n), selector.p, SLICE_FMT(domain)));
     if (code == ERR_OK && list.n == 1)
-        code = admin_result(c,
+        code = call_result(c,
             err_set(c->e, ERR_CANNOT, "that is the only key of %.*s; make its successor first with --rotate",
                 SLICE_FMT(domain)));
     if (code == ERR_OK && !c->dry_run)
-        code = admin_result(c, dkim_keys_remove(folder, domain, selector, c->e));
+        code = call_result(c, dkim_keys_remove(folder, domain, selector, c->e));
     if (code == ERR_OK) {
-        admin_item(c, key_item(domain, list.item[i].selector, list.item[i].created, list.item[i].key));
+        call_item(c, key_item(domain, list.item[i].selector, list.item[i].created, list.item[i].key));
         if (!c->dry_run)
             say("dkim key removed", domain);
     }
@@ -133,9 +133,9 @@ static enum err_code remove_key(const struct admin_call *c, struct slice domain,
     return code;
 }
 
-enum err_code admin_domain_dkim(struct admin_call *c)
+enum err_code admin_domain_dkim(struct call *c)
 {
-    struct slice key = admin_text(c, "key"), selector = admin_text(c, "remove");
+    struct slice key = call_text(c, "key"), selector = call_text(c, "remove");
     struct buf name;
     enum err_code code = name_of_ours(c, &name);
 
@@ -152,27 +152,27 @@ enum err_code admin_domain_dkim(struct admin_call *c)
 }
 
 /* The name as the DNS has it, then the keys. */
-enum err_code admin_domain_dns(struct admin_call *c)
+enum err_code admin_domain_dns(struct call *c)
 {
     struct buf name;
     enum err_code code = name_of_ours(c, &name);
 
     if (code == ERR_OK) {
-        admin_item(c, json_pack("{s:o}", "domain", admin_string(buf_slice(&name))));
+        call_item(c, json_pack("{s:o}", "domain", call_string(buf_slice(&name))));
         code = send_keys(c, buf_slice(&name));
     }
     buf_free(&name);
     return code;
 }
 
-enum err_code admin_dkim_first(struct admin_call *c, struct slice domain, struct slice pem)
+enum err_code admin_dkim_first(struct call *c, struct slice domain, struct slice pem)
 {
     struct dkim_stored_list list = {.n = 0};
     enum err_code code = ERR_OK;
     struct name n;
 
     if (name_of_domain(domain, &n)) {
-        code = admin_result(c, dkim_keys_load(directory_folder(c->directory), n.domain, &list, c->e));
+        code = call_result(c, dkim_keys_load(directory_folder(admin_directory(c)), n.domain, &list, c->e));
         if (code == ERR_OK)
             code = list.n ? send_keys(c, n.domain) : add_key(c, n.domain, pem);
     }
@@ -181,17 +181,17 @@ enum err_code admin_dkim_first(struct admin_call *c, struct slice domain, struct
     return code;
 }
 
-enum err_code admin_dkim_aside(struct admin_call *c, struct slice domain)
+enum err_code admin_dkim_aside(struct call *c, struct slice domain)
 {
     enum err_code code = ERR_OK;
     struct name n;
 
     if (name_of_domain(domain, &n) &&
-        dkim_keys_remove(directory_folder(c->directory), n.domain, SLICE(""), c->e) < 0)
-        code = admin_result(c, err_set(c->e, c->e->code,
-                                   "the domain is removed, but its keys could not be put aside; move "
-                                   "dkim/%.*s below paths.auth away",
-                                   SLICE_FMT(n.domain)));
+        dkim_keys_remove(directory_folder(admin_directory(c)), n.domain, SLICE(""), c->e) < 0)
+        code = call_result(c, err_set(c->e, c->e->code,
+                                  "the domain is removed, but its keys could not be put aside; move "
+                                  "dkim/%.*s below paths.auth away",
+                                  SLICE_FMT(n.domain)));
     name_free(&n);
     return code;
 }

@@ -6,7 +6,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-static void say(const struct admin_call *c, const char *what, struct slice name)
+static void say(const struct call *c, const char *what, struct slice name)
 {
     if (!c->dry_run)
         LOG(ACCOUNT, NULL, F_STR("change", what), F_SLICE("name", name));
@@ -15,35 +15,35 @@ static void say(const struct admin_call *c, const char *what, struct slice name)
 /* --- domains --- */
 
 /* The key is kept before the domain is there: a domain of ours has always one. */
-enum err_code admin_domain_add(struct admin_call *c)
+enum err_code admin_domain_add(struct call *c)
 {
-    struct slice domain = admin_text(c, "domain"), key = admin_text(c, "key");
+    struct slice domain = call_text(c, "domain"), key = call_text(c, "key");
     enum err_code code = ERR_OK;
 
     if (key.n) {
         directory_pretend(true);
-        code = admin_result(c, directory_domain_add(c->directory, domain, c->e));
+        code = call_result(c, directory_domain_add(admin_directory(c), domain, c->e));
         directory_pretend(c->dry_run);
         if (code == ERR_OK)
             code = admin_dkim_first(c, domain, key);
     }
     if (code == ERR_OK)
-        code = admin_result(c, directory_domain_add(c->directory, domain, c->e));
+        code = call_result(c, directory_domain_add(admin_directory(c), domain, c->e));
     if (code == ERR_OK) {
         if (!key.n)
-            admin_item(c, json_pack("{s:o}", "domain", admin_string(domain)));
+            call_item(c, json_pack("{s:o}", "domain", call_string(domain)));
         say(c, "domain added", domain);
     }
     return code;
 }
 
-enum err_code admin_domain_remove(struct admin_call *c)
+enum err_code admin_domain_remove(struct call *c)
 {
-    struct slice domain = admin_text(c, "domain");
-    enum err_code code = admin_result(c, directory_domain_remove(c->directory, domain, c->e));
+    struct slice domain = call_text(c, "domain");
+    enum err_code code = call_result(c, directory_domain_remove(admin_directory(c), domain, c->e));
 
     if (code == ERR_OK) {
-        admin_item(c, json_pack("{s:o}", "domain", admin_string(domain)));
+        call_item(c, json_pack("{s:o}", "domain", call_string(domain)));
         say(c, "domain removed", domain);
         if (!c->dry_run)
             code = admin_dkim_aside(c, domain);
@@ -67,39 +67,39 @@ static bool count_alias(void *ctx, const struct directory_alias *a)
 
 static void list_domain(void *ctx, struct slice domain)
 {
-    const struct admin_call *c = ctx;
+    const struct call *c = ctx;
     json_int_t accounts = 0, aliases = 0;
 
-    directory_accounts(c->directory, domain, count_account, &accounts);
-    directory_aliases(c->directory, domain, count_alias, &aliases);
-    admin_item(c,
-        json_pack("{s:o,s:I,s:I}", "domain", admin_string(domain), "accounts", accounts, "aliases", aliases));
+    directory_accounts(admin_directory(c), domain, count_account, &accounts);
+    directory_aliases(admin_directory(c), domain, count_alias, &aliases);
+    call_item(c,
+        json_pack("{s:o,s:I,s:I}", "domain", call_string(domain), "accounts", accounts, "aliases", aliases));
 }
 
-enum err_code admin_domain_list(struct admin_call *c)
+enum err_code admin_domain_list(struct call *c)
 {
-    directory_domains(c->directory, list_domain, c);
+    directory_domains(admin_directory(c), list_domain, c);
     return ERR_OK;
 }
 
 /* --- aliases --- */
 
-static void alias_item(const struct admin_call *c, const struct directory_alias *a)
+static void alias_item(const struct call *c, const struct directory_alias *a)
 {
-    admin_item(c, json_pack("{s:o,s:o,s:b,s:b}", "address", admin_string(slice_str(a->address)), "target",
-                      admin_string(slice_str(a->target)), "deliver", a->deliver, "may_send", a->may_send));
+    call_item(c, json_pack("{s:o,s:o,s:b,s:b}", "address", call_string(slice_str(a->address)), "target",
+                     call_string(slice_str(a->target)), "deliver", a->deliver, "may_send", a->may_send));
 }
 
-enum err_code admin_alias_add(struct admin_call *c)
+enum err_code admin_alias_add(struct call *c)
 {
     struct directory_alias a = {
-        .deliver = !admin_flag(c, "no_delivery"), .may_send = admin_flag(c, "may_send")};
-    enum err_code code = admin_copy(c, "address", a.address, sizeof a.address);
+        .deliver = !call_flag(c, "no_delivery"), .may_send = call_flag(c, "may_send")};
+    enum err_code code = call_copy(c, "address", a.address, sizeof a.address);
 
     if (code == ERR_OK)
-        code = admin_copy(c, "target", a.target, sizeof a.target);
+        code = call_copy(c, "target", a.target, sizeof a.target);
     if (code == ERR_OK)
-        code = admin_result(c, directory_alias_add(c->directory, &a, c->e));
+        code = call_result(c, directory_alias_add(admin_directory(c), &a, c->e));
     if (code == ERR_OK) {
         alias_item(c, &a);
         say(c, "alias added", slice_str(a.address));
@@ -107,14 +107,13 @@ enum err_code admin_alias_add(struct admin_call *c)
     return code;
 }
 
-enum err_code admin_alias_remove(struct admin_call *c)
+enum err_code admin_alias_remove(struct call *c)
 {
-    struct slice address = admin_text(c, "address"), target = admin_text(c, "target");
-    enum err_code code = admin_result(c, directory_alias_remove(c->directory, address, target, c->e));
+    struct slice address = call_text(c, "address"), target = call_text(c, "target");
+    enum err_code code = call_result(c, directory_alias_remove(admin_directory(c), address, target, c->e));
 
     if (code == ERR_OK) {
-        admin_item(
-            c, json_pack("{s:o,s:o}", "address", admin_string(address), "target", admin_string(target)));
+        call_item(c, json_pack("{s:o,s:o}", "address", call_string(address), "target", call_string(target)));
         say(c, "alias removed", address);
     }
     return code;
@@ -126,23 +125,22 @@ static bool list_alias(void *ctx, const struct directory_alias *a)
     return true;
 }
 
-enum err_code admin_alias_list(struct admin_call *c)
+enum err_code admin_alias_list(struct call *c)
 {
-    struct slice domain = admin_text(c, "domain");
+    struct slice domain = call_text(c, "domain");
 
-    if (domain.n && !directory_has_domain(c->directory, domain))
-        return admin_result(
-            c, err_set(c->e, ERR_NO_DOMAIN,
-                   "that is not a domain of this server; see them with: postamt domain list"));
-    directory_aliases(c->directory, domain, list_alias, c);
+    if (domain.n && !directory_has_domain(admin_directory(c), domain))
+        return call_result(c, err_set(c->e, ERR_NO_DOMAIN,
+                                  "that is not a domain of this server; see them with: postamt domain list"));
+    directory_aliases(admin_directory(c), domain, list_alias, c);
     return ERR_OK;
 }
 
 /* --- what happens to an address --- */
 
-static void step(const struct admin_call *c, const char *address, const char *what)
+static void step(const struct call *c, const char *address, const char *what)
 {
-    admin_item(c, json_pack("{s:o,s:s}", "address", admin_string(slice_str(address)), "step", what));
+    call_item(c, json_pack("{s:o,s:s}", "address", call_string(slice_str(address)), "step", what));
 }
 
 static void goes_to(void *ctx, const struct directory_account *account)
@@ -153,7 +151,7 @@ static void goes_to(void *ctx, const struct directory_account *account)
 }
 
 struct looking {
-    const struct admin_call *c;
+    const struct call *c;
     struct slice address;
     bool found;
 };
@@ -173,24 +171,24 @@ static bool explain_alias(void *ctx, const struct directory_alias *a)
 }
 
 /* Which of the ways of directory_resolve the address takes, in its order. */
-static void explain(const struct admin_call *c, struct slice normal)
+static void explain(const struct call *c, struct slice normal)
 {
     struct looking l = {.c = c, .address = normal};
     ssize_t at = slice_rchr(normal, '@'), plus = slice_chr(normal, '+');
     struct slice domain = slice_from(normal, (size_t)at + 1);
     struct directory_account account;
 
-    if (directory_account_get(c->directory, normal, &account, NULL) == 0)
+    if (directory_account_get(admin_directory(c), normal, &account, NULL) == 0)
         step(c, account.address, "an account");
-    directory_aliases(c->directory, domain, explain_alias, &l);
+    directory_aliases(admin_directory(c), domain, explain_alias, &l);
     if (!l.found && plus > 0 && plus < at)
-        admin_item(c, json_pack("{s:o,s:s}", "address", admin_string(normal), "step",
-                          "a sub-address: what stands before the + decides"));
+        call_item(c, json_pack("{s:o,s:s}", "address", call_string(normal), "step",
+                         "a sub-address: what stands before the + decides"));
 }
 
-enum err_code admin_alias_test(struct admin_call *c)
+enum err_code admin_alias_test(struct call *c)
 {
-    struct slice text = admin_text(c, "address");
+    struct slice text = call_text(c, "address");
     struct buf normal = BUF_INIT(400);
     struct arena arena;
     struct address a;
@@ -199,14 +197,14 @@ enum err_code admin_alias_test(struct admin_call *c)
     arena_init(&arena, 4096);
     if (address_parse(text, &arena, &a) != ADDRESS_OK || !address_normalise(&a, &normal))
         err_set(c->e, ERR_SYNTAX, "that is not an address; write name@domain");
-    else if (!directory_has_domain(c->directory, a.domain))
+    else if (!directory_has_domain(admin_directory(c), a.domain))
         code =
-            admin_result(c, err_set(c->e, ERR_NO_DOMAIN,
-                                "mail for it is refused: its domain is not one of this server; add it with: "
-                                "postamt domain add"));
+            call_result(c, err_set(c->e, ERR_NO_DOMAIN,
+                               "mail for it is refused: its domain is not one of this server; add it with: "
+                               "postamt domain add"));
     else {
         explain(c, buf_slice(&normal));
-        code = directory_resolve(c->directory, &a, goes_to, c);
+        code = directory_resolve(admin_directory(c), &a, goes_to, c);
         if (code != ERR_OK)
             err_set(c->e, code,
                 "mail for it is refused: it leads to no account; make one with: postamt account add, or an "

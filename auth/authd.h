@@ -19,7 +19,7 @@ struct authd {
     struct hmap logins;  /* {front role, instance, session} -> struct login */
     uint64_t generation; /* of the directory when mechanisms were last looked at */
     char mechanisms[64];
-    struct event *accepting; /* control socket */
+    struct control *control;
     gid_t admin_group;
 };
 

@@ -7,6 +7,7 @@ common_libcommon_a_SOURCES = \
 	common/buf.c common/buf.h \
 	common/arena.c common/arena.h \
 	common/utf8.c common/utf8.h \
+	common/call.c common/call.h common/control.c common/control.h \
 	common/err.c common/err.h \
 	common/log.c common/log.h \
 	common/fs.c common/fs.h \

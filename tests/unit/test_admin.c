@@ -71,7 +71,7 @@ static enum err_code ask(struct slice request)
     buf_clear(&told);
     code = admin_handle(directory, request, &hooks, on_item, NULL, &e);
     if (code != ERR_OK)
-        admin_end(code, &e, &answer);
+        call_end(code, slice_str(e.detail), &answer);
     assert_int_equal(code, code == ERR_OK ? ERR_OK : e.code);
     return code;
 }
@@ -366,7 +366,7 @@ static void ends(void **state)
         struct err e = {.code = rows[i].code};
 
         snprintf(e.detail, sizeof e.detail, "%s", rows[i].detail);
-        admin_end(rows[i].code, &e, &out);
+        call_end(rows[i].code, slice_str(e.detail), &out);
         assert_string_equal(buf_str(&out), rows[i].want);
         buf_free(&out);
     }
