@@ -7,11 +7,12 @@ queue_libqueue_a_SOURCES = \
 	queue/route.c queue/route.h queue/send.c queue/send.h \
 	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
 	queue/spool.c queue/spool.h \
-	queue/state.c queue/state.h queue/state_record.c queue/state_record.h
+	queue/state.c queue/state.h queue/state_record.c queue/state_record.h \
+	queue/suppress.c queue/suppress.h
 
 if HAVE_CMOCKA
 QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state \
-	tests/unit/test_send
+	tests/unit/test_send tests/unit/test_suppress
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
@@ -23,6 +24,9 @@ tests_unit_test_spool_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
 tests_unit_test_schedule_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_schedule_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_suppress_SOURCES = tests/unit/test_suppress.c
+tests_unit_test_suppress_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_suppress_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_queue_state_SOURCES = tests/unit/test_queue_state.c
 tests_unit_test_queue_state_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_queue_state_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)

@@ -283,7 +283,7 @@ int spool_list(struct spool *s, struct id **ids, size_t *n, struct err *e)
         struct slice name = slice_str(d->d_name);
 
         if (!id_is_valid(name)) {
-            odd += name.p[0] != '.' && d->d_type != DT_DIR;
+            odd += name.p[0] != '.' && d->d_type != DT_DIR && !slice_eq(name, SLICE(SPOOL_SUPPRESSED));
             continue;
         }
         if (*n == size) {

@@ -1,9 +1,11 @@
 /*
  * spool: the files of the queue, one a message, and the promise that 250 means kept.
  *
- *     queue/<id>              envelope (queue/envelope.h), then the text with CRLF, to the end of the file;
- * 0400 queue/.new-<id>         being written; whoever wrote it has not been told 250 queue/damaged/<id> what
- * could not be read; moved there with a log line, never deleted
+ *     queue/<id>              envelope (queue/envelope.h), then the text with CRLF, to the end; 0400
+ *     queue/.new-<id>         being written; whoever wrote it has not been told 250
+ *     queue/damaged/<id>      what could not be read; moved there with a log line, never deleted
+ *     queue/state/            queue/state.h
+ *     queue/suppressed        queue/suppress.h
  *
  * A file is written under its staged name, fdatasync'd, renamed, and the folder fsync'd: then it is accepted
  * (security.md 1, commit protocol). A sync that fails is never repeated: the file is dropped. A file that has
@@ -25,6 +27,8 @@
 
 #include "common/err.h"
 #include "queue/envelope.h"
+
+#define SPOOL_SUPPRESSED "suppressed"
 
 struct spool;
 

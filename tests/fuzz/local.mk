@@ -37,7 +37,8 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_send \
 	tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_smtp_command \
-	tests/fuzz/fuzz_smtptext
+	tests/fuzz/fuzz_smtptext \
+	tests/fuzz/fuzz_suppress
 
 check_PROGRAMS += $(FUZZ_TARGETS)
 TESTS += $(FUZZ_TARGETS)
@@ -129,6 +130,10 @@ tests_fuzz_fuzz_smtp_command_LDADD = $(FUZZ_MAIN) $(LIBS_SMTPD)
 tests_fuzz_fuzz_smtptext_SOURCES = tests/fuzz/fuzz_smtptext.c
 tests_fuzz_fuzz_smtptext_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_smtptext_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+
+tests_fuzz_fuzz_suppress_SOURCES = tests/fuzz/fuzz_suppress.c
+tests_fuzz_fuzz_suppress_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_suppress_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
 
 # Each target for SECONDS, two at a time, in a clang build of its own; ends with an error when one found something.
 SECONDS = 600
