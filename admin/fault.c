@@ -46,6 +46,7 @@ static const struct {
     [ERR_TOO_MANY] = {75, "try again in a minute"},
     [ERR_EXISTS] = {73, "nothing needs to be done, or choose another name"},
     [ERR_NO_DOMAIN] = {67, "see the domains with: postamt domain list"},
+    [ERR_NO_MESSAGE] = {67, "see what is there with: postamt queue list"},
     [ERR_USAGE] = {64, "see: postamt --help"},
     [ERR_NOT_RUNNING] = {69, "start it with: systemctl start postamt"},
     [ERR_NOT_PERMITTED] = {77, "run it as root or as a member of group postamt"},

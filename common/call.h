@@ -46,7 +46,7 @@ struct call_field {
 /* A table ends with a NULL name. */
 struct call_verb {
     const char *name;
-    struct call_field fields[8];
+    struct call_field fields[10];
     enum err_code (*run)(struct call *c);
 };
 

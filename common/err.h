@@ -68,6 +68,7 @@
         "too many connections from this address; close some")                                                \
     X(EXISTS, "ALREADYEXISTS", 550, "5.1.0", "", INFO, "that exists already")                                \
     X(NO_DOMAIN, "NONEXISTENT", 550, "5.1.2", "", INFO, "that domain is not one of this server's")           \
+    X(NO_MESSAGE, "NONEXISTENT", 550, "5.1.0", "", INFO, "there is no such message in the queue")            \
     X(USAGE, "CLIENTBUG", 501, "5.5.4", "", INFO, "the command was not given what it needs")                 \
     X(NOT_RUNNING, "UNAVAILABLE", 451, "4.3.2", "", INFO,                                                    \
         "postamt is not running; start it with: systemctl start postamt")                                    \

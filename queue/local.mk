@@ -2,6 +2,8 @@
 noinst_LIBRARIES += queue/libqueue.a
 LIBS_QUEUE = queue/libqueue.a $(LIBS_MAIL)
 queue_libqueue_a_SOURCES = \
+	queue/admin.c queue/admin.h queue/admin_call.h queue/admin_change.c queue/admin_select.c queue/admin_show.c \
+	queue/admin_suppress.c \
 	queue/due.c \
 	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h \
 	queue/route.c queue/route.h queue/send.c queue/send.h \
@@ -12,7 +14,7 @@ queue_libqueue_a_SOURCES = \
 
 if HAVE_CMOCKA
 QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state \
-	tests/unit/test_send tests/unit/test_suppress
+	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
@@ -24,6 +26,13 @@ tests_unit_test_spool_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
 tests_unit_test_schedule_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_schedule_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+# a queue for tests of the postamt command
+check_PROGRAMS += tests/unit/queue_fill
+tests_unit_queue_fill_SOURCES = tests/unit/queue_fill.c
+tests_unit_queue_fill_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
+tests_unit_test_queue_admin_SOURCES = tests/unit/test_queue_admin.c
+tests_unit_test_queue_admin_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_queue_admin_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_suppress_SOURCES = tests/unit/test_suppress.c
 tests_unit_test_suppress_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_suppress_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
@@ -37,6 +46,6 @@ endif
 
 pkglibexec_PROGRAMS += queue/queued queue/sender
 queue_queued_SOURCES = queue/queued.c
-queue_queued_LDADD = $(LIBS_QUEUE)
+queue_queued_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
 queue_sender_SOURCES = queue/sender.c
 queue_sender_LDADD = $(LIBS_QUEUE)

@@ -93,8 +93,8 @@ int state_get(struct state *st, const struct id *id, uint32_t index, struct buf 
 /*
  * Every message in the order of ids, by age, from the first id >= from on (NULL: all), its recipients in the
  * order of the envelope: message(ctx, m), then recipient(ctx, m, index, r) for each. A false from either ends
- * the walk. Slices live during the call only. Do not change the state inside. -1: *e (ERR_CORRUPT: close and
- * open again, which rebuilds).
+ * the walk. Slices live during the call only. Changes may be collected inside, for a state_commit behind the
+ * walk. -1: *e (ERR_CORRUPT: close and open again, which rebuilds).
  */
 struct state_visitor {
     bool (*message)(void *ctx, const struct state_message *m);
