@@ -6,7 +6,7 @@ queue_libqueue_a_SOURCES = \
 	queue/admin_suppress.c \
 	queue/due.c \
 	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h \
-	queue/route.c queue/route.h queue/send.c queue/send.h \
+	queue/reply.c queue/reply.h queue/route.c queue/route.h queue/send.c queue/send.h \
 	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
 	queue/spool.c queue/spool.h \
 	queue/state.c queue/state.h queue/state_record.c queue/state_record.h \
@@ -14,7 +14,7 @@ queue_libqueue_a_SOURCES = \
 
 if HAVE_CMOCKA
 QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state \
-	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin
+	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin tests/unit/test_reply
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
@@ -39,6 +39,9 @@ tests_unit_test_suppress_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_queue_state_SOURCES = tests/unit/test_queue_state.c
 tests_unit_test_queue_state_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_queue_state_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_reply_SOURCES = tests/unit/test_reply.c
+tests_unit_test_reply_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_reply_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_send_SOURCES = tests/unit/test_send.c
 tests_unit_test_send_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_send_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)

@@ -19,6 +19,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_foreign \
 	tests/fuzz/fuzz_replies \
+	tests/fuzz/fuzz_reply \
 	tests/fuzz/fuzz_header \
 	tests/fuzz/fuzz_imap_command \
 	tests/fuzz/fuzz_imap_set \
@@ -67,6 +68,9 @@ tests_fuzz_fuzz_envelope_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
 tests_fuzz_fuzz_replies_SOURCES = tests/fuzz/fuzz_replies.c
 tests_fuzz_fuzz_replies_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_replies_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_reply_SOURCES = tests/fuzz/fuzz_reply.c
+tests_fuzz_fuzz_reply_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_reply_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
 tests_fuzz_fuzz_folder_SOURCES = tests/fuzz/fuzz_folder.c
 tests_fuzz_fuzz_folder_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_folder_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
