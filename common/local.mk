@@ -55,14 +55,15 @@ tests_unit_test_kv_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
 # streams and TLS
 common_libcommon_a_SOURCES += \
-	common/tls.c common/tls_cert.c common/tls.h common/tls_internal.h \
+	common/tls.c common/tls_cert.c common/tls_client.c common/tls.h common/tls_internal.h \
 	common/stream.c common/stream.h common/stream_internal.h \
 	common/stream_in.c common/stream_out.c common/stream_time.c \
 	common/stream_tls.c common/stream_relay.c
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_stream tests/unit/test_tls
 TESTS += tests/unit/test_stream tests/unit/test_tls
-tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/unit/test_stream_tls.c tests/unit/test_stream.h
+tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/unit/test_stream_tls.c \
+	tests/unit/test_stream_client.c tests/unit/test_stream.h
 tests_unit_test_stream_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_stream_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c

@@ -104,6 +104,16 @@ void stream_when_drained(struct stream *s);
  * SIGPIPE.
  */
 void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alpn, bool starttls);
+struct tls_peer;
+/*
+ * Client side: begins the handshake; `secured` follows, or the end (STREAM_ERROR) with OpenSSL's reason,
+ * which for a certificate that is not what *peer (common/tls.h, copied) asks for is "certificate verify
+ * failed". Input that waits is an error as above: what a server says behind its answer to STARTTLS is an
+ * attacker's. All output must have left. The owner sets a deadline.
+ */
+void stream_start_tls_client(struct stream *s, struct tls_context *tls, const struct tls_peer *peer);
+/* How the server's certificate was verified: "dane", "pkix", "no" (then *why is static text: the reason). */
+const char *stream_tls_verified(const struct stream *s, const char **why);
 bool stream_is_tls(const struct stream *s);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */
 void stream_tls_text(const struct stream *s, struct buf *out);

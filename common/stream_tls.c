@@ -1,4 +1,4 @@
-/* TLS on a stream, server side. Once it has begun the fd is read and written through the SSL object only, to
+/* TLS on a stream. Once it has begun the fd is read and written through the SSL object only, to
  * its end. */
 #include "common/stream_internal.h"
 
@@ -7,7 +7,7 @@
 #include <openssl/ssl.h>
 #include <string.h>
 
-#include "common/tls.h"
+#include "common/tls_internal.h"
 
 /* A full record: more has probably come behind it. */
 #define FULL_RECORD 16384
@@ -19,12 +19,13 @@ static const char *reason(const char *fallback)
     return text ? text : fallback;
 }
 
-void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alpn, bool starttls)
+/* The SSL object, if nothing speaks against it. */
+static bool begin(struct stream *s, struct tls_context *tls)
 {
     bool waits = s->in_n > 0 || s->skip_line;
 
     if (s->dead || s->ended || s->ending || s->closing)
-        return;
+        return false;
     s->in_n = s->scanned = 0;
     s->skip_line = false;
     if (waits || s->tls_state != TLS_NONE) {
@@ -33,17 +34,24 @@ void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alp
         s->out_at = 0;
         s->paused = true;
         stream_fail(s, STREAM_ERROR, "input before TLS");
-        return;
+        return false;
     }
     ERR_clear_error();
     s->ssl = SSL_new(tls_context_ssl(tls));
     if (!s->ssl || SSL_set_fd(s->ssl, s->fd) != 1) {
         stream_fail(s, STREAM_ERROR, reason("TLS cannot start"));
-        return;
+        return false;
     }
+    s->tls = tls_context_ref(tls);
+    return true;
+}
+
+void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alpn, bool starttls)
+{
+    if (!begin(s, tls))
+        return;
     SSL_set_app_data(s->ssl, (char *)(uintptr_t)alpn);
     SSL_set_accept_state(s->ssl);
-    s->tls = tls_context_ref(tls);
     if (starttls)
         stream_flush(s);
     s->clear_left = starttls ? stream_pending(s) : 0;
@@ -52,6 +60,24 @@ void stream_start_tls(struct stream *s, struct tls_context *tls, const char *alp
     if (s->depth == 0) {
         stream_kick(s); /* arms what the handshake waits for */
     }
+}
+
+void stream_start_tls_client(struct stream *s, struct tls_context *tls, const struct tls_peer *peer)
+{
+    const char *wrong;
+
+    if (!begin(s, tls))
+        return;
+    stream_flush(s);
+    wrong = stream_pending(s) ? "output before TLS" : tls_client_prepare(s->ssl, peer);
+    if (wrong) {
+        s->tls_broken = true;
+        stream_fail(s, STREAM_ERROR, wrong);
+        return;
+    }
+    SSL_set_connect_state(s->ssl);
+    s->tls_state = TLS_HANDSHAKE;
+    stream_want_write(s); /* it is the client who speaks first */
 }
 
 static void tls_failed(struct stream *s, int err, const char *fallback)
@@ -181,6 +207,12 @@ void stream_tls_text(const struct stream *s, struct buf *out)
 {
     if (s->tls_state == TLS_ON && s->ssl)
         buf_printf(out, "%s %s", SSL_get_version(s->ssl), SSL_get_cipher_name(s->ssl));
+}
+
+const char *stream_tls_verified(const struct stream *s, const char **why)
+{
+    *why = "no TLS";
+    return s->tls_state == TLS_ON && s->ssl ? tls_client_verified(s->ssl, why) : "no";
 }
 
 /* RFC 9266 4.1: the label, and a context of no octets */

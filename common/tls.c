@@ -322,6 +322,17 @@ struct tls_context *tls_context_new(struct slice blob, bool tickets, struct err 
     return l.t;
 }
 
+struct tls_context *tls_context_of(SSL_CTX *ssl)
+{
+    struct tls_context *t = mem_zalloc(1, sizeof *t);
+
+    t->refs = 1;
+    t->groups = mem_zalloc(1, sizeof *t->groups);
+    t->groups[0].ssl = ssl;
+    t->ngroups = 1;
+    return t;
+}
+
 struct tls_context *tls_context_ref(struct tls_context *t)
 {
     t->refs++;

@@ -1205,5 +1205,5 @@ int main(void)
     /* plain sockets do not raise SIGPIPE; for TLS the role ignores it */
     failed = cmocka_run_group_tests_name("stream", tests, NULL, NULL);
     signal(SIGPIPE, SIG_IGN);
-    return failed + tls_tests_run();
+    return failed + tls_tests_run() + tls_client_tests_run();
 }

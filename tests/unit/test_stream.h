@@ -40,7 +40,8 @@ void say(struct watch *w, const char *text);
 void take_lines(struct watch *w, struct stream *s);
 void assert_got(struct watch *w, const char *text);
 
-/* test_stream_tls.c; the number of failures */
+/* test_stream_tls.c, test_stream_client.c; the number of failures */
 int tls_tests_run(void);
+int tls_client_tests_run(void);
 
 #endif
