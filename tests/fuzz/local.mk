@@ -28,6 +28,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_mbox \
 	tests/fuzz/fuzz_mime \
 	tests/fuzz/fuzz_mime_pack \
+	tests/fuzz/fuzz_mtasts \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_index \
 	tests/fuzz/fuzz_parent \
@@ -104,6 +105,9 @@ tests_fuzz_fuzz_index_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
 tests_fuzz_fuzz_mime_pack_SOURCES = tests/fuzz/fuzz_mime_pack.c
 tests_fuzz_fuzz_mime_pack_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_mime_pack_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_mtasts_SOURCES = tests/fuzz/fuzz_mtasts.c
+tests_fuzz_fuzz_mtasts_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mtasts_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
 tests_fuzz_fuzz_name_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_name_LDADD = $(FUZZ_MAIN) $(LIBS_STORE)
