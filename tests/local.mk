@@ -15,6 +15,7 @@ AM_TESTS_ENVIRONMENT = POSTAMT_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE
 
 # Where daemons cannot be started: make check E2E_TESTS= (distcheck takes it too)
 E2E_TESTS =
+E2E_TESTS += tests/e2e/harness.py
 E2E_TESTS += tests/e2e/transcripts.py
 E2E_TESTS += tests/e2e/sandboxed.py
 E2E_TESTS += tests/e2e/cli.py
