@@ -32,6 +32,9 @@ distinguished_name = dn
 """
 
 
+EC = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+
+
 def openssl(*args, stdin=None):
     r = subprocess.run(["openssl", *args], input=stdin, capture_output=True, timeout=60)
     if r.returncode != 0:
@@ -84,7 +87,7 @@ class Authority(Certificate):
                            (os.path.join(folder, "serial"), "1000\n")):
             with open(path, "w") as f:
                 f.write(text)
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
+        openssl("req", "-x509", "-newkey", *EC, "-nodes", "-days", "3650",
                 "-subj", f"/CN={name}", "-config", self.conf, "-addext", "basicConstraints=critical,CA:TRUE",
                 "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-addext", "subjectKeyIdentifier=hash",
                 "-keyout", self.key, "-out", self.cert)
@@ -99,7 +102,7 @@ class Authority(Certificate):
         self.n += 1
         base = os.path.join(self.folder, f"leaf{self.n}")
         san = ["-addext", "subjectAltName=" + ",".join("DNS:" + n for n in names)] if names else []
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={names[0] if names else 'x'}"[:67],
+        openssl("req", "-newkey", *EC, "-nodes", "-subj", f"/CN={names[0] if names else 'x'}"[:67],
                 "-config", self.conf, *san, "-addext", "keyUsage=digitalSignature", "-addext", "extendedKeyUsage=serverAuth",
                 "-keyout", base + ".key", "-out", base + ".csr")
         begin, end = ("20200101000000Z", "20250101000000Z") if expired else ("20240101000000Z", "20491231000000Z")
