@@ -60,6 +60,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(QUEUE_DAMAGED, ERROR, "a file of the queue is damaged; it was moved to queue/damaged")                 \
     X(QUEUE_STATE, WARN, "the queue's state was rebuilt from its files, or disagreed with them")             \
     X(QUEUE_CHANGED, INFO, "the postamt command changed a message of the queue")                             \
+    X(DNS, WARN, "name servers cannot be asked as the settings say, or their answers not be checked by DNSSEC")        \
     X(INTERNAL, ERROR, "something that should not happen")
 
 enum log_event {
