@@ -51,4 +51,7 @@ pkglibexec_PROGRAMS += queue/queued queue/sender
 queue_queued_SOURCES = queue/queued.c
 queue_queued_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
 queue_sender_SOURCES = queue/sender.c
+queue_queued_LDADD = $(LIBS_QUEUE)
+queue_sender_SOURCES = queue/sender.c queue/sender.h queue/sender_internal.h queue/sender_conn.c \
+	queue/sender_dialogue.c queue/sender_engine.c queue/sender_text.c
 queue_sender_LDADD = $(LIBS_QUEUE)

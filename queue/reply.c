@@ -119,8 +119,11 @@ struct reply_offers reply_offers(const struct reply *r)
         for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
             if (slice_eq_nocase(word, slice_str(keywords[i].name)))
                 *keywords[i].flag = true;
-        if (slice_eq_nocase(word, SLICE("SIZE")) && !slice_u64(slice_trim(line), UINT64_MAX, &o.size))
-            o.size = 0;
+        if (slice_eq_nocase(word, SLICE("SIZE"))) {
+            o.has_size = true;
+            if (!slice_u64(slice_trim(line), UINT64_MAX, &o.size))
+                o.size = 0;
+        }
         if (slice_eq_nocase(word, SLICE("AUTH")))
             take_mechanisms(line, &o);
     }

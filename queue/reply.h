@@ -35,7 +35,8 @@ void reply_text(const struct reply *r, size_t max, struct buf *out);
 struct reply_offers {
     bool pipelining, is_8bit, smtputf8, dsn, starttls, chunking, requiretls;
     bool auth_plain, auth_login;
-    uint64_t size; /* of a message at most; 0: not said (RFC 1870) */
+    bool has_size; /* takes SIZE= (RFC 1870) */
+    uint64_t size; /* of a message at most; 0: not said */
 };
 /* From the reply to EHLO; unknown keywords and malformed lines are skipped. */
 struct reply_offers reply_offers(const struct reply *r);
