@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WORDS_MAX 16
+#define WORDS_MAX (ARGS_MAX + 4)
 #define WORD_MAX 40 /* of what is compared; longer is no typo of ours */
 #define NAMES_MAX 64
 

@@ -10,7 +10,7 @@
 #include "admin/fault.h"
 #include "admin/verbs.h"
 
-#define ARGS_MAX 3 /* objects of a verb */
+#define ARGS_MAX 100 /* objects of a verb: as many ids of messages */
 
 struct args {
     const char *noun;        /* NULL: none was named */

@@ -58,6 +58,12 @@ enum err_code cmd_mailbox_repair(struct cli *c);
 enum err_code cmd_mailbox_verify(struct cli *c);
 enum err_code password_check(struct cli *c);
 enum err_code password_set(struct cli *c);
+enum err_code cmd_queue_change(struct cli *c);
+enum err_code cmd_queue_drop(struct cli *c);
+enum err_code cmd_queue_list(struct cli *c);
+enum err_code cmd_queue_show(struct cli *c);
+enum err_code cmd_queue_suppress(struct cli *c);
+enum err_code cmd_queue_why(struct cli *c);
 enum err_code status_show(struct cli *c);
 
 #endif

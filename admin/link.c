@@ -17,8 +17,10 @@
 #include "auth/admin.h"
 #include "common/ipc.h"
 #include "common/mem.h"
+#include "queue/admin.h"
 
 #define DIRECTORY_USER "postamt-auth"
+#define QUEUE_USER "postamt-queue"
 #define ANSWER_SECONDS 60
 #define LOCK_TRIES 200 /* of 50 ms */
 
@@ -139,11 +141,11 @@ static enum err_code converse(struct cli *c, int fd, struct slice request, link_
 
 /* --- in this process --- */
 
-/* The folders above it as postamtd would make them; it itself belongs to the user of authd. */
-static enum err_code make_directory(struct cli *c)
+/* The folders above it as postamtd would make them; it itself belongs to the user of its daemon. */
+static enum err_code make_folder(struct cli *c, const char *path, const char *user)
 {
-    char *dir = mem_strdup(c->settings->auth_dir);
-    struct passwd *pw = geteuid() == 0 ? getpwnam(DIRECTORY_USER) : NULL;
+    char *dir = mem_strdup(path);
+    struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
     enum err_code code = ERR_OK;
 
     for (char *at = strchr(dir + 1, '/'); at; at = strchr(at + 1, '/')) {
@@ -160,24 +162,25 @@ static enum err_code make_directory(struct cli *c)
     return code;
 }
 
-/* The directory's files must stay their owner's: as root we become him, for good. */
-static enum err_code become_owner(struct cli *c)
+/* The files of a folder must stay their owner's: as root we become him, for good. */
+static enum err_code become_owner(struct cli *c, const char *dir, const char *user)
 {
-    const char *dir = c->settings->auth_dir;
     enum err_code code;
     struct stat st;
 
     if (stat(dir, &st) < 0 && errno == ENOENT) {
-        code = make_directory(c);
+        code = make_folder(c, dir, user);
         if (code != ERR_OK)
             return code;
     }
-    if (geteuid() != 0 || stat(dir, &st) < 0 || st.st_uid == 0)
-        return ERR_OK;
-    if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
-        setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+    if (geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid != 0 &&
+        (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
+            setresuid(st.st_uid, st.st_uid, st.st_uid) < 0))
         return fault_set(
             &c->fault, ERR_INTERNAL, NULL, "cannot become the owner of %s: %s", dir, strerror(errno));
+    if (access(dir, R_OK | W_OK | X_OK) < 0 && errno == EACCES)
+        return fault_set(&c->fault, ERR_NOT_PERMITTED, "run it as root, or start the server",
+            "the server is down and %s is not yours", dir);
     return ERR_OK;
 }
 
@@ -200,14 +203,11 @@ static enum err_code in_process(struct cli *c, struct slice request, link_each *
     struct admin_hooks hooks = {.hash_scheme = c->settings->auth_hash};
     struct buf repaired = BUF_INIT(4096);
     struct err e = {0};
-    enum err_code code = become_owner(c);
+    enum err_code code = become_owner(c, c->settings->auth_dir, DIRECTORY_USER);
     struct directory *d;
 
     if (code != ERR_OK)
         return code;
-    if (access(c->settings->auth_dir, R_OK | W_OK | X_OK) < 0 && errno == EACCES)
-        return fault_set(&c->fault, ERR_NOT_PERMITTED, "run it as root, or start the server",
-            "the server is down and %s is not yours", c->settings->auth_dir);
     d = open_directory(c, &repaired, &e);
     if (repaired.n)
         output_say(c, "%s", buf_str(&repaired));
@@ -218,6 +218,25 @@ static enum err_code in_process(struct cli *c, struct slice request, link_each *
     code = admin_handle(d, request, &hooks, each, ctx, &e);
     directory_close(d);
     return code == ERR_OK ? ERR_OK : fault_take(&c->fault, code, slice_str(e.detail), SLICE(""));
+}
+
+/* As open_directory. */
+static enum err_code open_queue(struct cli *c, const struct schedule_rules *rules, struct queue_door *door)
+{
+    static const struct timespec pause = {.tv_nsec = 50000000};
+    enum err_code code = become_owner(c, c->settings->queue_dir, QUEUE_USER);
+    struct err e = {0};
+    int rc;
+
+    if (code != ERR_OK)
+        return code;
+    *door = (struct queue_door){.now = time(NULL), .rules = rules};
+    rc = queue_door_open(door, c->settings->queue_dir, &e);
+    for (int i = 0; rc < 0 && e.code == ERR_UNAVAILABLE && i < LOCK_TRIES; i++) {
+        nanosleep(&pause, NULL);
+        rc = queue_door_open(door, c->settings->queue_dir, &e);
+    }
+    return rc == 0 ? ERR_OK : fault_take(&c->fault, e.code, slice_str(e.detail), SLICE(""));
 }
 
 /* --- both --- */
@@ -253,6 +272,72 @@ enum err_code link_directory(struct cli *c, json_t *request, link_each *each, vo
 enum err_code link_master(struct cli *c, json_t *request, link_each *each, void *ctx)
 {
     return ask(c, "postamtd.sock", request, each, ctx, false);
+}
+
+/* Hands items on, but for the last one of a page that is not the last. */
+struct page {
+    link_each *each;
+    void *ctx;
+    json_t *next;
+};
+
+static void page_item(void *ctx, struct slice json)
+{
+    struct page *p = ctx;
+    json_t *o = slice_starts(json, SLICE("{\"next\":")) ? json_loadb(json.p, json.n, 0, NULL) : NULL;
+
+    if (!o)
+        p->each(p->ctx, json);
+    else
+        p->next = json_incref(json_object_get(o, "next"));
+    json_decref(o);
+}
+
+/* One page; opens the door when nobody listens. */
+static enum err_code ask_queue(struct cli *c, struct slice request, const struct schedule_rules *rules,
+    struct queue_door *door, struct page *p)
+{
+    int fd = door->state ? -1 : dial(c->settings->run_dir, "queued.sock");
+    enum err_code code = ERR_OK;
+    struct err e = {0};
+
+    if (fd >= 0)
+        return converse(c, fd, request, page_item, p);
+    if (!door->state && !nobody_listens(errno))
+        return dial_failed(c, "queued.sock");
+    if (!door->state)
+        code = open_queue(c, rules, door);
+    if (code != ERR_OK)
+        return code;
+    code = queue_admin_handle(door, request, page_item, p, &e);
+    return code == ERR_OK ? ERR_OK : fault_take(&c->fault, code, slice_str(e.detail), SLICE(""));
+}
+
+enum err_code link_queue(struct cli *c, json_t *request, link_each *each, void *ctx)
+{
+    struct schedule_rules rules = schedule_default_rules();
+    enum err_code code = cli_settings(c);
+    struct page p = {.each = each, .ctx = ctx};
+    struct queue_door door = {0};
+
+    if (code == ERR_OK) {
+        rules.life = (int64_t)c->settings->queue_life_s;
+        rules.warn = (int64_t)c->settings->queue_warn_s;
+    }
+    while (code == ERR_OK) {
+        char *text = json_dumps(request, JSON_COMPACT);
+
+        INVARIANT(text);
+        code = ask_queue(c, slice_str(text), &rules, &door, &p);
+        free(text);
+        if (!p.next)
+            break;
+        json_object_set_new(request, "after", p.next);
+        p.next = NULL;
+    }
+    queue_door_close(&door);
+    json_decref(request);
+    return code;
 }
 
 static void keep_last(void *ctx, struct slice json)

@@ -1,6 +1,6 @@
 /*
- * link: who answers the verbs: authd and postamtd on their control sockets, or, with the daemons down, the
- * directory itself, opened under its own lock in this process.
+ * link: who answers the verbs: authd, queued and postamtd on their control sockets, or, with the daemons
+ * down, the directory or the queue itself, opened under its own lock in this process.
  *
  * A request is a JSON object with a verb; each(ctx, json) gets the objects of the answer, valid inside the
  * call.
@@ -18,6 +18,8 @@ typedef void link_each(void *ctx, struct slice json);
 json_t *link_request(const struct cli *c);
 /* Verbs of auth/admin.h. The request is wiped and let go. */
 enum err_code link_directory(struct cli *c, json_t *request, link_each *each, void *ctx);
+/* Verbs of queue/admin.h, page after page until there is no more. The request is let go. */
+enum err_code link_queue(struct cli *c, json_t *request, link_each *each, void *ctx);
 /* Verbs of postamtd; ERR_NOT_RUNNING when it is down. The request is let go. */
 enum err_code link_master(struct cli *c, json_t *request, link_each *each, void *ctx);
 /*

@@ -1,8 +1,8 @@
 # admin/: floor 4, the postamt command; one file per noun
 noinst_LIBRARIES += admin/libadmin.a
-LIBS_ADMIN = admin/libadmin.a store/libstore.a $(LIBS_AUTH)
+LIBS_ADMIN = admin/libadmin.a queue/libqueue.a store/libstore.a $(LIBS_AUTH)
 admin_libadmin_a_SOURCES = \
-	admin/account.c admin/alias.c admin/config.c admin/dns.c admin/domain.c admin/password.c admin/status.c \
+	admin/account.c admin/alias.c admin/config.c admin/dns.c admin/domain.c admin/password.c admin/queue.c admin/status.c \
 	admin/args.c admin/args.h \
 	admin/ask.c admin/ask.h \
 	admin/cli.c admin/cli.h \
@@ -23,7 +23,7 @@ postamt_SOURCES = admin/main.c
 postamt_LDADD = $(LIBS_ADMIN)
 
 dist_man_MANS += man/postamt.1 man/postamt-account.1 man/postamt-alias.1 man/postamt-config.1 man/postamt-domain.1 \
-	man/postamt-mailbox.1 man/postamt-password.1 man/postamt-status.1
+	man/postamt-mailbox.1 man/postamt-password.1 man/postamt-queue.1 man/postamt-status.1
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/test_cli_args

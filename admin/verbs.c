@@ -6,6 +6,7 @@
 #include "admin/cli.h"
 
 #define CHANGES FLAG_BIT(FLAG_DRY_RUN)
+#define CHOICE (FLAG_BIT(FLAG_FROM) | FLAG_BIT(FLAG_TO) | FLAG_BIT(FLAG_DOMAIN) | FLAG_BIT(FLAG_ALL))
 #define DESTROYS (FLAG_BIT(FLAG_DRY_RUN) | FLAG_BIT(FLAG_YES))
 
 const struct flag_row flag_rows[FLAG_COUNT] = {
@@ -23,11 +24,15 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
     [FLAG_MAY_SEND] = {"may-send", NULL, "the target may send as this address"},
     [FLAG_NO_DELIVERY] = {"no-delivery", NULL, "no mail goes to the target (use with --may-send)"},
     [FLAG_SINCE] = {"since", "TIME", "what was expunged since: 2d, 6h, 2026-11-20 or 2026-11-20T12:30"},
-    [FLAG_ALL] = {"all", NULL, "of all accounts"},
+    [FLAG_ALL] = {"all", NULL, "of all accounts; all messages of the queue"},
     [FLAG_FORMAT] = {"format", "KIND",
         "of mail mbox or maildir (default: what it is, or what the name says); of DNS records bind "
         "(default), csv "
         "or json"},
+    [FLAG_FROM] = {"from", "ADDRESS", "messages from that sender; <> for notifications"},
+    [FLAG_TO] = {"to", "ADDRESS", "messages to that recipient"},
+    [FLAG_DOMAIN] = {"domain", "DOMAIN", "messages to recipients of that domain"},
+    [FLAG_LANGUAGE] = {"language", "CODE", "of explanations: en (default) or de"},
     [FLAG_ED25519] = {"ed25519", NULL, "a short Ed25519 key, beside the RSA key that all understand"},
     [FLAG_ROTATE] = {"rotate", NULL, "one more key, beside the one there is; both sign"},
     [FLAG_REMOVE] = {"remove", "SELECTOR", "puts this key aside; it signs no longer"},
@@ -40,6 +45,7 @@ const struct noun nouns[] = {
     {"domain", "the domains this server takes mail for"},
     {"mailbox", "the mail of one account"},
     {"password", "people's passwords"},
+    {"queue", "mail on its way to other servers"},
     {"status", "what runs, on one screen"},
     {NULL, NULL},
 };
@@ -170,6 +176,34 @@ const struct verb verbs[] = {
         "Sets a new password; sessions under the old one end.",
         {"postamt password set anna@example.org", "postamt password set anna@example.org --generate"},
         password_set},
+    {"queue", "bounce", "[ID ..]", 0, ARGS_MAX, CHANGES | CHOICE, false,
+        "Gives messages up now; their senders are told, as if the time had run out.",
+        {"postamt queue bounce 0dj3k8m2q4r7t", "postamt queue bounce --to bob@example.com --dry-run"},
+        cmd_queue_change},
+    {"queue", "drop", "[ID ..]", 0, ARGS_MAX, DESTROYS | CHOICE, false,
+        "Removes messages from the queue for good; nobody is told.",
+        {"postamt queue drop 0dj3k8m2q4r7t", "postamt queue drop --from spammer@example.org --yes"},
+        cmd_queue_drop},
+    {"queue", "hold", "[ID ..]", 0, ARGS_MAX, CHANGES | CHOICE, false,
+        "Keeps messages back until they are released.",
+        {"postamt queue hold 0dj3k8m2q4r7t", "postamt queue hold --from anna@example.org"}, cmd_queue_change},
+    {"queue", "list", "[ID ..]", 0, ARGS_MAX, CHOICE, true,
+        "Lists messages: age, size, state, next try, recipients left, the last reason.",
+        {"postamt queue list", "postamt queue list --domain example.com --json"}, cmd_queue_list},
+    {"queue", "release", "[ID ..]", 0, ARGS_MAX, CHANGES | CHOICE, false, "Lets messages go that are held.",
+        {"postamt queue release 0dj3k8m2q4r7t", "postamt queue release --all"}, cmd_queue_change},
+    {"queue", "retry", "[ID ..]", 0, ARGS_MAX, CHANGES | CHOICE, false,
+        "Tries messages now instead of when their time comes.",
+        {"postamt queue retry --domain example.com", "postamt queue retry --all"}, cmd_queue_change},
+    {"queue", "show", "ID", 1, 1, 0, false, "Shows one message: envelope, and what became of each recipient.",
+        {"postamt queue show 0dj3k8m2q4r7t", "postamt queue show 0dj3k8m2q4r7t --json"}, cmd_queue_show},
+    {"queue", "suppress", "[ACTION] [ADDRESS]", 0, 2, CHANGES, false,
+        "Lists the addresses that refused mail for good, adds one or takes one away (list, add, remove).",
+        {"postamt queue suppress list", "postamt queue suppress remove bob@example.com"}, cmd_queue_suppress},
+    {"queue", "why", "[ID ..]", 0, ARGS_MAX, CHOICE | FLAG_BIT(FLAG_LANGUAGE), false,
+        "Says why messages are still here: the other server's words, and what they mean.",
+        {"postamt queue why 0dj3k8m2q4r7t", "postamt queue why --domain example.com --language de"},
+        cmd_queue_why},
     {"status", NULL, "", 0, 0, 0, true, "Shows the open ports and the processes of the running server.",
         {"postamt status", "postamt status --json"}, status_show},
     {0},

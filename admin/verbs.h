@@ -35,6 +35,10 @@ enum flag {
     FLAG_ROTATE,
     FLAG_REMOVE,
     FLAG_FORMAT,
+    FLAG_FROM,
+    FLAG_TO,
+    FLAG_DOMAIN,
+    FLAG_LANGUAGE,
     FLAG_COUNT
 };
 #define FLAG_BIT(f) (1u << (f))

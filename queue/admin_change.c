@@ -39,11 +39,12 @@ static void note_kick(struct change *ch, struct slice address)
     buf_free(&domain);
 }
 
+/* Who is held stays held. */
 static uint32_t make_retry(struct change *ch, const struct queued *q)
 {
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < q->m.nrecipients; i++) {
+    for (uint32_t i = 0; i < q->m.nrecipients && !q->m.hold; i++) {
         struct state_recipient r = q->recipients[i];
 
         if (!q->chosen[i] || r.state != STATE_PENDING)

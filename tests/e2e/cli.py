@@ -489,7 +489,7 @@ def pages(cli):
             want = flags_of(text) - general
             have = set(re.findall(r"Fl -([a-z-]+)", told.get(verb, "")))
             check(want == have, f"postamt-{noun}.1, {verb}: {sorted(have)}, --help has {sorted(want)}")
-            objects = re.match(rf"Usage: postamt {noun} {verb} ?([A-Z \[\]]*?) ?\[--flag", text)
+            objects = re.match(rf"Usage: postamt {noun} {verb} ?([A-Z. \[\]]*?) ?\[--flag", text)
             words = re.findall(r"[A-Z]+", objects.group(1) if objects else "?")
             check(all(w in told.get(verb, "") for w in words), f"postamt-{noun}.1, {verb}: objects {words}")
             check(len(re.findall(rf"^  postamt {noun} {verb}\b", text, re.M)) == 2, f"{noun} {verb}: examples")

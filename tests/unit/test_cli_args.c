@@ -50,6 +50,9 @@ static void lines_are_understood(void **state)
         {"alias add a@b.org c@b.org --may-send", "alias", "add", "a@b.org", "c@b.org"},
         {"account show -- --json", "account", "show", "--json", NULL},
         {"account show -", "account", "show", "-", NULL},
+        {"queue", "queue", "list", NULL, NULL},
+        {"queue drop 0dj3k8m2q4r7t 0dj3k8m2q4r7v --from <> --yes", "queue", "drop", "0dj3k8m2q4r7t",
+            "0dj3k8m2q4r7v"},
     };
 
     (void)state;
@@ -124,7 +127,9 @@ static void lines_are_refused_with_advice(void **state)
         {"account add a --generate=x", "--generate takes no value", "leave out what follows the ="},
         {"account add a --generate --hash", "--generate and --hash exclude each other", "choose one"},
         {"account --json --plain", "--json and --plain exclude each other", "choose one"},
-        {"a b c d e f g h i j k l m n o p q r", "there are too many words", "see: postamt --help"},
+        {"queue lst", "\"lst\" is no verb of queue", "did you mean \"list\"?"},
+        {"queue show", "something is missing", "write: postamt queue show ID"},
+        {"queue retry --yes", "queue retry does not take --yes", "see: postamt queue retry --help"},
     };
 
     (void)state;
@@ -143,6 +148,23 @@ static void lines_are_refused_with_advice(void **state)
         }
         free(copy);
     }
+}
+
+static void many_ids_are_taken_too_many_are_not(void **state)
+{
+    static char postamt[] = "postamt", queue[] = "queue", list[] = "list", id[] = "0dj3k8m2q4r7t";
+    char *argv[ARGS_MAX + 8] = {postamt, queue, list};
+    struct args a;
+    struct fault f = {0};
+
+    (void)state;
+    for (int i = 3; i < ARGS_MAX + 8; i++)
+        argv[i] = id;
+    assert_int_equal(args_parse(&a, ARGS_MAX + 3, argv, &f), ERR_OK);
+    assert_int_equal(a.nobjects, ARGS_MAX);
+    assert_int_equal(args_parse(&a, ARGS_MAX + 4, argv, &f), ERR_USAGE);
+    assert_int_equal(args_parse(&a, ARGS_MAX + 8, argv, &f), ERR_USAGE);
+    assert_string_equal(f.text, "there are too many words");
 }
 
 static void json_is_known_before_a_mistake_is_told(void **state)
@@ -300,6 +322,7 @@ int main(void)
         cmocka_unit_test(lines_are_understood),
         cmocka_unit_test(flags_have_their_values),
         cmocka_unit_test(lines_are_refused_with_advice),
+        cmocka_unit_test(many_ids_are_taken_too_many_are_not),
         cmocka_unit_test(json_is_known_before_a_mistake_is_told),
         cmocka_unit_test(help_is_given_at_every_level),
         cmocka_unit_test(rows_are_whole),

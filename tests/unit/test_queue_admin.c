@@ -270,7 +270,7 @@ static struct state_recipient get(size_t which, uint32_t index)
 static void retries(void **state)
 {
     (void)state;
-    good("{'verb':'queue retry','all':true,'dry_run':true}", 4);
+    good("{'verb':'queue retry','all':true,'dry_run':true}", 3); /* one is held */
     assert_int_equal(told.n, 0);
     assert_int_equal(get(1, 0).next_try, NOW + 300);
     good("{'verb':'queue retry','domain':'example.com','from':'berta@example.net'}", 1);
@@ -339,7 +339,7 @@ static void waiting_changes_come_first(void **state)
 
     (void)state;
     state_put_recipient(door.state, &ids[1], 0, &r);
-    good("{'verb':'queue retry','all':true}", 3);
+    good("{'verb':'queue retry','all':true}", 2);
     assert_int_equal(get(1, 0).state, STATE_DONE);
 }
 
