@@ -114,6 +114,26 @@ static size_t show_roles(const struct cli *c, const json_t *list)
     return waiting;
 }
 
+/* queued's own figures as a sentence; nothing while it has not said any. */
+static void show_queue(const json_t *roles)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)roles, i, one)
+    {
+        const char *role = json_string_value(json_object_get(one, "role"));
+        json_int_t n[5];
+
+        if (role && strcmp(role, "queued") == 0 &&
+            json_unpack(json_object_get(one, "detail"), "{s:I,s:I,s:I,s:I,s:I}", "messages", &n[0],
+                "recipients", &n[1], "active", &n[2], "deferred", &n[3], "held", &n[4]) == 0)
+            printf("queue: %lld %s to %lld %s; %lld active, %lld deferred, %lld held\n\n", (long long)n[0],
+                n[0] == 1 ? "message" : "messages", (long long)n[1], n[1] == 1 ? "recipient" : "recipients",
+                (long long)n[2], (long long)n[3], (long long)n[4]);
+    }
+}
+
 enum err_code status_show(struct cli *c)
 {
     struct seen seen = {.cli = c};
@@ -128,6 +148,8 @@ enum err_code status_show(struct cli *c)
     }
     if (!c->plain)
         show_head(seen.status);
+    if (!c->plain)
+        show_queue(json_object_get(seen.status, "roles"));
     show_listeners(c, json_object_get(seen.status, "listeners"));
     putchar('\n');
     waiting = show_roles(c, json_object_get(seen.status, "roles"));
