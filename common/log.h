@@ -63,6 +63,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(QUEUE_STATE, WARN, "the queue's state was rebuilt from its files, or disagreed with them")             \
     X(QUEUE_CHANGED, INFO, "the postamt command changed a message of the queue")                             \
     X(DNS, WARN, "name servers cannot be asked as the settings say, or their answers not be checked by DNSSEC")        \
+    X(DNS, WARN, "answers of name servers cannot be checked by DNSSEC, or libunbound cannot be set up")      \
     X(INTERNAL, ERROR, "something that should not happen")
 
 enum log_event {

@@ -54,9 +54,9 @@ static const struct {
     const char *name;
     mode_t mode;
 } tree[] = {{"mail/", 0700}, {"mail/anna/", 0700}, {"mail/bert/", 0700}, {"state/", 0700},
-    {"state/anna/", 0700}, {"state/bert/", 0700}, {"spool/", 0700}, {"auth/", 0700},
+    {"state/anna/", 0700}, {"state/bert/", 0700}, {"spool/", 0700}, {"queue/", 0700}, {"auth/", 0700},
     {"auth/environment/", 0700}, {"tls/", 0700}, {OLD, 0600}, {NEW, 0400}, {OTHERS, 0600},
-    {"state/anna/index", 0600}, {"state/bert/index", 0600}, {"spool/letter", 0600},
+    {"state/anna/index", 0600}, {"state/bert/index", 0600}, {"spool/letter", 0600}, {"queue/letter", 0600},
     {"auth/environment/__db.001", 0600}, {"auth/environment/accounts", 0600}, {"auth/dump", 0600},
     {"tls/key", 0600}, {"elsewhere", 0644}};
 
@@ -138,6 +138,10 @@ TRY_OPEN(read_others_state, "state/bert/index", O_RDONLY)
 TRY_OPEN(write_others_state, "state/bert/index", O_WRONLY)
 TRY_OPEN(read_own, NEW, O_RDONLY)
 TRY_OPEN(read_spool, "spool/letter", O_RDONLY)
+TRY_OPEN(read_queue, "queue/letter", O_RDONLY)
+TRY_OPEN(list_queue, "queue", O_RDONLY | O_DIRECTORY)
+TRY_OPEN(write_queue, "queue/letter", O_WRONLY)
+TRY_OPEN(create_in_queue, "queue/new", O_WRONLY | O_CREAT | O_EXCL)
 TRY_OPEN(create_elsewhere, "new", O_WRONLY | O_CREAT | O_EXCL)
 TRY_OPEN(write_elsewhere, "elsewhere", O_WRONLY)
 /* a mail */
@@ -234,6 +238,8 @@ static long link_out(void) { return try_link(OLD, "out"); }
 static long link_others_out(void) { return try_link(OTHERS, "out"); }
 static long link_to_state(void) { return try_link(OLD, "state/anna/out"); }
 static long link_to_spool(void) { return try_link(OLD, "spool/out"); }
+static long link_to_queue(void) { return try_link(OLD, "queue/out"); }
+static long remove_queue(void) { return unlinkat(AT_FDCWD, below("queue/letter"), 0); }
 static long link_others_to_own(void) { return try_link(OTHERS, "mail/anna/stolen"); }
 static long link_key_in(void) { return try_link("tls/key", "mail/anna/stolen"); }
 static long rename_out(void) { return try_rename(OLD, "out"); }
@@ -503,7 +509,9 @@ static long exec_open_program(void)
 #define SPAWNERS (TRY_ROW(ROLE_IMAPD_SPAWNER) | TRY_ROW(ROLE_POP3D_SPAWNER))
 #define WORKERS (TRY_ROW(SANDBOX_IMAPD_WORKER) | TRY_ROW(SANDBOX_POP3D_WORKER))
 #define LISTERS (TRY_ROW(ROLE_IMAPD_PARENT) | TRY_ROW(ROLE_POP3D_PARENT))
-#define WRITERS (AUTHD | DELIVER | SPAWNERS | WORKERS)
+#define QUEUED TRY_ROW(ROLE_QUEUED)
+#define CALLERS (TRY_ROW(ROLE_SENDER) | TRY_ROW(ROLE_RESOLVERD) | TRY_ROW(ROLE_FETCHD))
+#define WRITERS (AUTHD | DELIVER | SPAWNERS | WORKERS | QUEUED)
 #define FRONT_SMTP TRY_ROW(ROLE_SMTPD_FRONT)
 
 #define FILES(f, may)                                                                                        \
@@ -534,6 +542,8 @@ const struct try tries[] = {
     FILES(remove_others, SPAWNERS), FILES(rename_others, SPAWNERS), FILES(link_others_to_own, SPAWNERS | DELIVER),
     FILES(read_others_state, SPAWNERS), FILES(write_others_state, SPAWNERS),
     FILES(read_own, SPAWNERS | WORKERS), FILES(remove_own, SPAWNERS | WORKERS), FILES(read_spool, DELIVER),
+    FILES(read_queue, QUEUED), FILES(list_queue, QUEUED), FILES(write_queue, QUEUED), FILES(create_in_queue, QUEUED),
+    FILES(remove_queue, QUEUED),
     FILES(create_elsewhere, 0), FILES(write_elsewhere, 0), FILES(remove_elsewhere, 0), FILES(make_folder, 0),
     /* nobody writes into a mail, cuts or changes it, by any way */
     FILES(write_mail, 0), FILES(write_mail_both, 0), FILES(append_mail, 0), FILES(write_others, 0),
@@ -546,18 +556,19 @@ const struct try tries[] = {
     CALLS(date_mail_old_way, 0),
 #endif
     /* nor takes it out, to where it could be written or to where others see it */
-    FILES(link_out, 0), FILES(link_others_out, 0), FILES(link_to_state, 0), FILES(link_to_spool, 0),
+    FILES(link_out, 0), FILES(link_others_out, 0), FILES(link_to_state, 0), FILES(link_to_spool, 0), FILES(link_to_queue, 0),
     FILES(link_key_in, 0), FILES(rename_out, 0), FILES(rename_to_state, 0), FILES(rename_to_spool, 0),
     FILES(exchange_with_state, 0), {"link_open_out", link_open_out, TRY_BY_FILES, true, 0},
     FILES(symlink_in, 0), FILES(fifo_in, 0),
-    CALLS(socket_tcp, 0), CALLS(socket_udp, 0), MAYBE(socket_tcp6, 0), CALLS(socket_unix, 0), MAYBE(socket_netlink, 0),
-    CALLS(connect_given, 0), CALLS(bind_given, 0), CALLS(listen_given, 0),
+    /* some call others, by IP; nobody opens a port */
+    CALLS(socket_tcp, CALLERS), CALLS(socket_udp, CALLERS), MAYBE(socket_tcp6, CALLERS), CALLS(socket_unix, 0),
+    MAYBE(socket_netlink, 0), CALLS(connect_given, CALLERS), CALLS(bind_given, CALLERS), CALLS(listen_given, 0),
     CALLS(probe_sibling, 0), MAYBE(probe_parent, 0), CALLS(kill_sibling, 0), CALLS(tgkill_sibling, 0),
     CALLS(tkill_sibling, 0), CALLS(queue_to_sibling, 0), CALLS(pidfd_of_sibling, 0), CALLS(signal_by_pidfd, 0),
     CALLS(owner_sibling, 0), CALLS(limit_sibling, 0), CALLS(nice_sibling, 0),
     MAYBE(fd_of_sibling, 0), MAYBE(ptrace_attach, 0), MAYBE(ptrace_seize, 0), MAYBE(read_memory, 0),
     MAYBE(write_memory, 0), FILES(open_memory, 0), FILES(open_environ, 0),
-    CALLS(fork_one, SPAWNERS), CALLS(map_executable, 0), CALLS(make_executable, 0), CALLS(memory_file, FRONT_SMTP),
+    CALLS(fork_one, SPAWNERS), CALLS(map_executable, 0), CALLS(make_executable, 0), CALLS(memory_file, FRONT_SMTP | QUEUED),
     CALLS(watch_files, LISTERS), CALLS(become_dumpable, 0), CALLS(new_session, 0), CALLS(change_folder, 0),
     CALLS(other_ioctl, 0), MAYBE(new_user, 0), MAYBE(add_key_to_ring, 0), MAYBE(uring, 0), MAYBE(fault_handler, 0),
     /* last: what succeeds here does not come back */

@@ -7,7 +7,7 @@
  *
  *      mail/anna/old   a mail as another server left it, 0600      state/anna/index
  *      mail/anna/new   one of ours, 0400                           state/bert/index
- *      mail/bert/new   another user's                              spool/letter
+ *      mail/bert/new   another user's                              spool/letter, queue/letter
  *      auth/environment/__db.001, auth/environment/accounts, auth/dump
  *      tls/key, elsewhere (readable for all)
  */

@@ -81,6 +81,7 @@ static int setup(void **state)
     settings.state_dir = below_top("state");
     settings.spool_dir = below_top("spool");
     settings.auth_dir = below_top("auth");
+    settings.queue_dir = below_top("queue");
     result =
         mmap(NULL, TRIES_MAX * sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     unsetenv("POSTAMT_SECCOMP");
