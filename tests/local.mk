@@ -21,6 +21,7 @@ E2E_TESTS += tests/e2e/sandboxed.py
 E2E_TESTS += tests/e2e/cli.py
 E2E_TESTS += tests/e2e/queue_cli.py
 E2E_TESTS += tests/e2e/dkim_verify.py
+E2E_TESTS += tests/e2e/dns.py
 E2E_TESTS += tests/e2e/install.py
 E2E_TESTS += tests/e2e/root.py
 E2E_TESTS += tests/e2e/send.py

@@ -58,7 +58,7 @@ def check_processes(d, info):
             core = [line.split()[4:6] for line in f if line.startswith("Max core file size")]
         if core != [["0", "0"]]:
             bad.append(f"{name}: may write core files")
-    roles = {"authd"} | {f"{x}.{y}" for x in ("smtpd", "imapd", "pop3d") for y in ("parent", "front")} | {
+    roles = {"authd", "queued", "sender", "resolverd", "fetchd"} | {f"{x}.{y}" for x in ("smtpd", "imapd", "pop3d") for y in ("parent", "front")} | {
         "smtpd.deliver", "imapd.spawner", "pop3d.spawner", "imapd.worker", "pop3d.worker"}
     if seen != roles:
         bad.append(f"seen {sorted(seen)}, expected {sorted(roles)}")

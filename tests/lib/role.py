@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 
+import strace
 from instance import BUILD, TOP, as_nobody
 
 VERSION, MAX, SECONDS = 1, 65536, 20
@@ -99,8 +100,10 @@ class Role:
             for i, fd in enumerate(ends):
                 os.dup2(fd, 3 + i)
 
-        self.process = subprocess.Popen([self.program, "--role", name, "--instance", "0"], preexec_fn=place,
-                                        pass_fds=(3, 4), cwd="/", env=env, **as_nobody())
+        args, who = [self.program, "--role", name, "--instance", "0"], as_nobody()
+        if env.get("POSTAMT_TRACE_CALLS"):  # tests/lint/calls.py wants to know what each role calls
+            args, who = strace.traced(args, who, env["POSTAMT_TRACE_CALLS"])
+        self.process = subprocess.Popen(args, preexec_fn=place, pass_fds=(3, 4), cwd="/", env=env, **who)
         for fd in ends:
             os.close(fd)
         self.control.theirs.close()

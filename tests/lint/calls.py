@@ -53,6 +53,7 @@ def groups():
     found["WRITE"] += ["utimensat"]
     found["SPAWN"] += ["clone"] + [f"prctl {x}" for x in values("spawn_prctls")]
     found["THREADS"] += ["clone"]
+    found["CONNECT"] += ["socket"]
     return found
 
 
