@@ -64,6 +64,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(QUEUE_CHANGED, INFO, "the postamt command changed a message of the queue")                             \
     X(DNS, WARN, "name servers cannot be asked as the settings say, or their answers not be checked by DNSSEC")        \
     X(DNS, WARN, "answers of name servers cannot be checked by DNSSEC, or libunbound cannot be set up")      \
+    X(POLICY, INFO, "an MTA-STS policy was fetched, could not be, or is not what the MX records say")        \
     X(INTERNAL, ERROR, "something that should not happen")
 
 enum log_event {

@@ -5,8 +5,7 @@ queue_libqueue_a_SOURCES = \
 	queue/admin.c queue/admin.h queue/admin_call.h queue/admin_change.c queue/admin_select.c queue/admin_show.c \
 	queue/admin_suppress.c \
 	queue/due.c \
-	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h \
-	queue/reply.c queue/reply.h queue/route.c queue/route.h queue/send.c queue/send.h \
+	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h queue/reply.c queue/reply.h queue/route.c queue/route.h queue/send.c queue/send.h queue/finding.c queue/finding.h queue/finding_internal.h queue/finding_route.c queue/policy.c queue/policy.h queue/router.c queue/router_rules.c queue/router_rules.h \
 	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
 	queue/spool.c queue/spool.h \
 	queue/state.c queue/state.h queue/state_record.c queue/state_record.h \
@@ -14,7 +13,7 @@ queue_libqueue_a_SOURCES = \
 
 if HAVE_CMOCKA
 QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state \
-	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin tests/unit/test_reply
+	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin tests/unit/test_reply tests/unit/test_router
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
@@ -45,6 +44,9 @@ tests_unit_test_reply_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_send_SOURCES = tests/unit/test_send.c
 tests_unit_test_send_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_send_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
+tests_unit_test_router_SOURCES = tests/unit/test_router.c
+tests_unit_test_router_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_router_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 endif
 
 pkglibexec_PROGRAMS += queue/queued queue/sender

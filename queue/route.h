@@ -36,7 +36,8 @@ struct route_tlsa {
 };
 
 struct route_target {
-    struct slice host; /* name for the log, SNI and certificates; of an address literal the address as text */
+    struct slice host; /* name for the log, SNI and certificates (with DANE the TLSA base domain, RFC
+                          7672 8.1); of an address literal the address as text */
     unsigned char ip[16];
     uint8_t ip_len; /* 4, 16 */
     uint16_t port;
@@ -67,6 +68,7 @@ enum route_status {
     ROUTE_NO_HOST,   /* it has no server: MX and address records are missing: 5.4.4 */
     ROUTE_LOOP,      /* its servers are ourselves: 5.4.6 */
     ROUTE_PRIVATE,   /* its servers have only addresses that are not for the world: 5.4.6 (security.md D03) */
+    ROUTE_NO_TLS_PATH, /* REQUIRETLS, and nothing vouches for the names of its servers: 5.7.30 (RFC 8689) */
     ROUTE_STATUSES
 };
 const char *route_status_name(enum route_status s);
@@ -111,22 +113,29 @@ void router_set_settings(struct router *r, const struct settings *settings, stru
 void router_free(struct router *r);
 
 /*
- * What the schedule calls the destination of mail from `reverse_path` to `address`: the recipient's domain,
- * or the rule's host ("smtp.example.net:587") where a rule of the settings with a host applies, or
- * ROUTER_DESTINATION_HERE. Appended to out, lower case, A-labels (mail/address.h normalises).
+ * What the schedule calls the destination of mail from `reverse_path` to `address`: ROUTER_DESTINATION_HERE
+ * for a domain of ours, the recipient's domain, or the host of the first rule of the settings that fits
+ * ("smtp.example.net:587"); an address literal as it is. Where two rules would give one name and ask for
+ * different things the name ends in the number of the rule ("example.org#2", queue/router_rules.h): a
+ * connection for one destination may be used for all its mail, but for a message with REQUIRETLS, which may
+ * have another route. Appended to out, lower case, A-labels (mail/address.h normalises). After
+ * router_set_settings names are to be asked for again: those of rules that are gone find no route.
  */
 #define ROUTER_DESTINATION_HERE SLICE("(here)")
 void router_destination(
     const struct router *r, struct slice reverse_path, struct slice address, struct buf *out);
 
 /*
- * Finds the route to a destination (as router_destination calls it; reverse_path chooses among rules that
- * differ by sender) and calls done, once, never from inside. requiretls: only targets that a certificate
- * vouches for (RFC 8689 4.2.1): names of MX from a secure zone or a policy. Routes are kept: mostly this asks
- * nobody.
+ * Finds the route to a destination (as router_destination calls it) and calls done, once, never from inside.
+ * requiretls: only targets that a certificate vouches for (RFC 8689 4.2.1): DANE, a name of MX from a secure
+ * zone, of a policy or of a rule. Routes are kept as long as their records live, 60 s .. 1 h, what is final
+ * (no such domain ..) at most 10 min, ROUTE_LATER not at all: mostly this asks nobody.
+ *
+ * Ourselves, whom a route never leads to (RFC 5321 5.1), are: an MX of our hostname; where a listener of
+ * service smtp has the port of outbound.port, its address, the addresses of our hostname in the DNS, and,
+ * with outbound.private and a listener on "*", the loopback addresses. Rules with a host may lead anywhere.
  */
-void router_find(struct router *r, struct slice destination, struct slice reverse_path, bool requiretls,
-    router_done *done, void *ctx);
+void router_find(struct router *r, struct slice destination, bool requiretls, router_done *done, void *ctx);
 /* done is not called any more for this ctx. */
 void router_forget(struct router *r, const void *ctx);
 /* Forgets what is kept of a destination (`postamt queue retry`, a TLS failure). */
