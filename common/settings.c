@@ -446,7 +446,7 @@ void settings_free(struct settings *s)
     for (size_t i = 0; i < SETTINGS_ROW_COUNT; i++) {
         enum settings_kind k = settings_rule[i].kind;
         if (settings_rule[i].scope == IN_SETTINGS &&
-            (k == HOST || k == PATH || k == LOG_TO || k == CHOICE || k == TEXT))
+            (k == HOST || k == PATH || k == LOG_TO || k == CHOICE || k == TEXT || k == SERVER))
             free(*(char **)((char *)s + settings_rule[i].offset));
     }
     for (size_t i = 0; i < s->ncertificates; i++) {

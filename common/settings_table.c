@@ -119,7 +119,7 @@
         "the port where MTA-STS policies are fetched; another one for tests")                                \
     X("outbound.ca_file", "path", "/etc/ssl/certs/ca-certificates.crt", S(outbound_ca_file), PATH, 0, 1024,  \
         "PEM file of the authorities that other servers' certificates are checked against")                  \
-    X("dns.server", "text", "", S(dns_server), TEXT, 0, 255,                                                 \
+    X("dns.server", "address", "", S(dns_server), SERVER, 0, 0,                                              \
         "ask this resolver (an IP address, 192.0.2.1@5353 for another port) instead of the name servers of " \
         "the world themselves; its answers are checked by DNSSEC all the same")                              \
     X("dns.trust_anchor", "path", "/usr/share/dns/root.key", S(dns_trust_anchor), PATH, 0, 1024,             \

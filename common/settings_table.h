@@ -15,6 +15,7 @@ enum settings_kind {
     TEXT,    /* char *, printable, empty: none */
     LOG_TO,  /* char *, "stderr", "journal" or absolute */
     ADDRESS, /* char *, "*" or an IP address */
+    SERVER,  /* char *, an IP address, with @port or without; empty: none */
     CHOICE,  /* char *, one of the words of `type` */
     CHOSEN,  /* enum: the index of the word in `type` */
     SIZE,    /* uint64_t octets */

@@ -68,6 +68,24 @@ int settings_parse_ip(const char *z, unsigned char out[16])
     return inet_pton(AF_INET6, z, out) == 1 ? 16 : -1;
 }
 
+/* 192.0.2.1, 2001:db8::1@5353 */
+static bool is_server(struct slice v)
+{
+    unsigned char ip[16];
+    uint64_t port = 53;
+    struct slice address;
+    bool ok;
+    char *z;
+
+    if (slice_chr(v, '@') >= 0 && !slice_u64(slice_from(v, (size_t)slice_chr(v, '@') + 1), UINT16_MAX, &port))
+        return false;
+    slice_cut(&v, '@', &address);
+    z = slice_dup(address);
+    ok = z && port && settings_parse_ip(z, ip) > 0;
+    free(z);
+    return ok;
+}
+
 static void set_string(void *at, struct slice v)
 {
     char *old, *fresh = slice_dup(v);
@@ -176,6 +194,15 @@ bool settings_set(struct settings_walk *w, size_t row, void *base, struct slice 
         SETTINGS_COMPLAIN(
             w, line, "%s is \"%s\"; write an IP address of this machine, or \"*\" for all", name, q.z);
         return false;
+    case SERVER:
+        if (v.n && !is_server(v)) {
+            SETTINGS_COMPLAIN(w, line,
+                "%s is \"%s\"; write an IP address, or one with a port such as \"192.0.2.1@5353\"", name,
+                q.z);
+            return false;
+        }
+        set_string(at, v);
+        return true;
     case CHOICE:
     case CHOSEN:
         index = choice(settings_row[row].type, v);

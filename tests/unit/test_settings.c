@@ -73,6 +73,14 @@ static const struct {
     {HOST "fronts = true;", "c:2: fronts is a number; write one between 0 and 256\n"},
     {HOST "fronts = 1.5;", "c:2: 1.5 is not a plain number; write it in quotes: \"1.5\"\n"},
     {HOST "listen = 25;", "c:2: listen is a list; write listen = ( { .. }, { .. } );\n"},
+    {HOST "dns = { server = \"ns.example.org\"; };",
+        "c:2: dns.server is \"ns.example.org\"; write an IP address, or one with a port such as "
+        "\"192.0.2.1@5353\"\n"},
+    {HOST "dns = { server = \"192.0.2.1@\"; };",
+        "c:2: dns.server is \"192.0.2.1@\"; write an IP address, or one with a port such as "
+        "\"192.0.2.1@5353\"\n"},
+    {HOST "dns = { server = \"*@53\"; };",
+        "c:2: dns.server is \"*@53\"; write an IP address, or one with a port such as \"192.0.2.1@5353\"\n"},
     /* ranges */
     {HOST "fronts = -1;", "c:2: fronts is -1; it must be between 0 and 256\n"},
     {HOST "fronts = 257;", "c:2: fronts is 257; it must be between 0 and 256\n"},
