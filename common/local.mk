@@ -94,3 +94,11 @@ tests_unit_test_checksum_SOURCES = tests/unit/test_checksum.c
 tests_unit_test_checksum_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_checksum_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_dns
+TESTS += tests/unit/test_dns
+tests_unit_test_dns_SOURCES = tests/unit/test_dns.c
+tests_unit_test_dns_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dns_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif

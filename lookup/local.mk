@@ -4,3 +4,11 @@ lookup_resolverd_SOURCES = lookup/resolverd.c lookup/rdata.c lookup/rdata.h
 lookup_resolverd_LDADD = $(LIBS_COMMON) $(UNBOUND_LIBS)
 lookup_fetchd_SOURCES = lookup/fetchd.c
 lookup_fetchd_LDADD = $(LIBS_COMMON) $(CURL_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test_rdata
+TESTS += tests/unit/test_rdata
+tests_unit_test_rdata_SOURCES = tests/unit/test_rdata.c lookup/rdata.c lookup/rdata.h
+tests_unit_test_rdata_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_rdata_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
+endif

@@ -18,6 +18,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_envelope \
 	tests/fuzz/fuzz_folder \
 	tests/fuzz/fuzz_foreign \
+	tests/fuzz/fuzz_rdata \
 	tests/fuzz/fuzz_replies \
 	tests/fuzz/fuzz_reply \
 	tests/fuzz/fuzz_header \
@@ -66,6 +67,9 @@ tests_fuzz_fuzz_dkim_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c
 tests_fuzz_fuzz_envelope_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_envelope_LDADD = $(FUZZ_MAIN) $(LIBS_QUEUE)
+tests_fuzz_fuzz_rdata_SOURCES = tests/fuzz/fuzz_rdata.c lookup/rdata.c lookup/rdata.h
+tests_fuzz_fuzz_rdata_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_rdata_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
 tests_fuzz_fuzz_replies_SOURCES = tests/fuzz/fuzz_replies.c
 tests_fuzz_fuzz_replies_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_replies_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
