@@ -56,6 +56,17 @@ static void question_free(struct question *q)
     free(q);
 }
 
+void dns_free(struct dns *d)
+{
+    while (d->questions) {
+        struct question *q = d->questions;
+
+        d->questions = q->next;
+        question_free(q);
+    }
+    free(d);
+}
+
 /* Out of the list before it is answered: the callback may ask, and forget. */
 static void question_answer(struct question *q, struct dns_answer *answer)
 {

@@ -65,6 +65,8 @@ typedef void dns_done(void *ctx, const struct dns_answer *answer);
 struct dns;
 
 struct dns *dns_new(struct event_base *base);
+/* What was asked has no answer any more. */
+void dns_free(struct dns *d);
 /* resolverd's channel came (or went: NULL; what was asked ends with DNS_FAILED). */
 void dns_connect(struct dns *d, struct ipc *resolverd);
 void dns_ask(struct dns *d, struct slice name, enum dns_type type, dns_done *done, void *ctx);

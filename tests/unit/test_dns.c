@@ -98,6 +98,19 @@ static int setup(void **state)
     return 0;
 }
 
+static int teardown(void **state)
+{
+    (void)state;
+    dns_free(dns);
+    if (ours)
+        ipc_free(ours);
+    if (theirs)
+        ipc_free(theirs);
+    ours = theirs = NULL;
+    event_base_free(base);
+    return 0;
+}
+
 static void turn(void)
 {
     event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
@@ -247,9 +260,10 @@ static void records(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(asks, setup),
-        cmocka_unit_test_setup(without_resolverd, setup), cmocka_unit_test_setup(bad_names, setup),
-        cmocka_unit_test_setup(malformed, setup), cmocka_unit_test(records)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(asks, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_resolverd, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(malformed, setup, teardown), cmocka_unit_test(records)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
