@@ -284,7 +284,7 @@ static void on_ended(void *ctx, struct stream *s, enum stream_end why, const cha
     c->depth++;
     if (c->stage == STAGE_IDLE)
         end_idle(c);
-    else if (c->stage == STAGE_HANDSHAKE)
+    else if (c->stage == STAGE_HANDSHAKE || c->stage == STAGE_STARTTLS)
         conn_fail_tls(
             c, "TLS failed", why == STREAM_TIMEOUT ? SLICE("no answer in time") : slice_str(detail));
     else if (why == STREAM_TIMEOUT)
