@@ -64,6 +64,7 @@ class Sender:
         self.log, self.closed, self.results = "", [], []
         env = dict(os.environ, POSTAMT_SENDER_PATIENCE=str(patience))
         env.setdefault("POSTAMT_SECCOMP", "kill")
+        env.pop("ASAN_OPTIONS", None)  # as instance.py does
         high = [fcntl.fcntl(x.fileno(), fcntl.F_DUPFD_CLOEXEC, 10) for x in (control, log)]
         self.p = subprocess.Popen([program, "--role", "sender", "--instance", "0"], env=env, cwd="/", stdin=subprocess.DEVNULL,
                                   close_fds=False, preexec_fn=lambda: (os.dup2(high[0], 3), os.dup2(high[1], 4)), **instance.as_nobody())
