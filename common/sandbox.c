@@ -101,7 +101,7 @@ static const struct sandbox_row rows[SANDBOX_COUNT] = {
     [ROLE_RESOLVERD] = {.name = "resolverd",
         .calls = CALLS_BASE | CALLS_CONNECT | CALLS_THREADS,
         .nofile = 4096},
-    [ROLE_FETCHD] = {.name = "fetchd", .calls = CALLS_BASE | CALLS_CONNECT | CALLS_THREADS, .nofile = 1024},
+    [ROLE_FETCHD] = {.name = "fetchd", .calls = CALLS_BASE | CALLS_CONNECT, .nofile = 1024},
     [SANDBOX_IMAPD_WORKER] = {.name = "imapd.worker",
         .calls = CALLS_BASE | CALLS_READ | CALLS_WRITE,
         .mail = LL_MAIL,

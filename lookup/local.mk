@@ -12,3 +12,4 @@ tests_unit_test_rdata_SOURCES = tests/unit/test_rdata.c lookup/rdata.c lookup/rd
 tests_unit_test_rdata_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_rdata_LDADD = $(LIBS_COMMON) $(CMOCKA_LIBS)
 endif
+dist_man_MANS += man/postamt-fetchd.8

@@ -26,6 +26,7 @@ E2E_TESTS += tests/e2e/install.py
 E2E_TESTS += tests/e2e/root.py
 E2E_TESTS += tests/e2e/send.py
 E2E_TESTS += tests/e2e/sender.py
+E2E_TESTS += tests/e2e/fetchd.py
 E2E_TESTS += tests/e2e/read.py
 E2E_TESTS += tests/e2e/cache.py
 E2E_TESTS += tests/e2e/mbsync.py

@@ -21,6 +21,8 @@ import strace
 from instance import BUILD, TOP, as_nobody
 
 VERSION, MAX, SECONDS = 1, 65536, 20
+# 3 and 4 are taken for good: the pipe that Popen has for itself must not be there, where the child gets its channels
+TAKEN = [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
 
 
 def types():
