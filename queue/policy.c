@@ -54,7 +54,7 @@ struct policies {
     struct event_base *base;
     struct dns *dns;
     const struct settings *settings;
-    const struct router_ops *ops;
+    struct router_ops ops;
     int folder; /* mta-sts; -1 */
     struct hmap entries;
     uint64_t fetches;
@@ -62,7 +62,7 @@ struct policies {
 
 static int64_t now_of(const struct policies *p)
 {
-    return p->ops->now(p->ops->ctx);
+    return p->ops.now(p->ops.ctx);
 }
 
 /* ---- what is kept ---- */
@@ -217,7 +217,7 @@ static void fetch(struct entry *e)
     struct timeval tv = {.tv_sec = (time_t)fetch_seconds() + ANSWER_SECONDS};
     struct buf name = BUF_INIT(sizeof "mta-sts." + ADDRESS_DOMAIN_MAX);
 
-    if (e->naddresses == 0 || !p->ops->fetch) {
+    if (e->naddresses == 0 || !p->ops.fetch) {
         failed(e, SLICE("the web server of the policy has no address"));
         return;
     }
@@ -227,7 +227,7 @@ static void fetch(struct entry *e)
     event_add(e->timer, &tv);
     e->fetch = ++p->fetches;
     buf_printf(&name, "mta-sts.%s", e->domain);
-    p->ops->fetch(p->ops->ctx, e->fetch, buf_slice(&name), e->addresses, e->naddresses);
+    p->ops.fetch(p->ops.ctx, e->fetch, buf_slice(&name), e->addresses, e->naddresses);
     buf_free(&name);
 }
 
@@ -391,7 +391,7 @@ struct policies *policies_new(struct event_base *base, struct dns *dns, const st
 {
     struct policies *p = mem_zalloc(1, sizeof *p);
 
-    *p = (struct policies){.base = base, .dns = dns, .settings = settings, .ops = ops, .folder = -1};
+    *p = (struct policies){.base = base, .dns = dns, .settings = settings, .ops = *ops, .folder = -1};
     if (folder < 0)
         return p;
     p->folder = fs_make_dirs(folder, FOLDER) < 0 ? -1 : fs_open_dir(folder, FOLDER);

@@ -105,7 +105,8 @@ struct router_ops {
 };
 
 /* settings: borrowed until router_set_settings gives others. secrets: blob of common/secrets.h, borrowed
- * likewise. folder: open folder of the queue, where policies are kept (mta-sts/<domain>); -1: in memory only.
+ * likewise. ops are copied. folder: open folder of the queue, where policies are kept (mta-sts/<domain>); -1:
+ * in memory only.
  */
 struct router *router_new(struct event_base *base, struct dns *dns, const struct settings *settings,
     struct slice secrets, int folder, const struct router_ops *ops);

@@ -32,7 +32,7 @@ struct place {
 
 struct router {
     struct finding_env env;
-    const struct router_ops *ops;
+    struct router_ops ops;
     struct hmap places;   /* '!' (requiretls) or '=' and the destination */
     struct waiter *asked; /* since the last turn, the first first */
     struct event *turn;
@@ -41,7 +41,7 @@ struct router {
 
 static int64_t now_of(const struct router *r)
 {
-    return r->ops->now(r->ops->ctx);
+    return r->ops.now(r->ops.ctx);
 }
 
 /* ---- names ---- */
@@ -71,7 +71,7 @@ void router_destination(
     if (reverse_path.n)
         add_domain(&from, reverse_path);
     add_domain(&to, address);
-    if (r->ops->is_ours(r->ops->ctx, buf_slice(&to)))
+    if (r->ops.is_ours(r->ops.ctx, buf_slice(&to)))
         buf_add(out, ROUTER_DESTINATION_HERE);
     else
         rules_destination(s, rules_find(s, buf_slice(&from), buf_slice(&to)), buf_slice(&to), out);
@@ -178,7 +178,7 @@ static bool is_here(const struct router *r, const struct place *p)
     if (slice_eq(destination, ROUTER_DESTINATION_HERE))
         return true;
     slice_cut(&destination, '#', &domain);
-    return r->ops->is_ours(r->ops->ctx, domain);
+    return r->ops.is_ours(r->ops.ctx, domain);
 }
 
 static void serve(struct router *r, struct waiter *w)
@@ -289,7 +289,7 @@ struct router *router_new(struct event_base *base, struct dns *dns, const struct
 {
     struct router *r = mem_zalloc(1, sizeof *r);
 
-    r->ops = ops;
+    r->ops = *ops;
     r->env = (struct finding_env){
         .dns = dns,
         .settings = settings,

@@ -215,8 +215,11 @@ static struct settings *parse(const char *more)
 
 static void start(const char *more)
 {
+    struct router_ops copy = ops;
+
     settings = parse(more);
-    router = router_new(base, NULL, settings, buf_slice(&secrets), folder, &ops);
+    router = router_new(base, NULL, settings, buf_slice(&secrets), folder, &copy);
+    copy = (struct router_ops){0};
 }
 
 static void stop(void)
