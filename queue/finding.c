@@ -253,12 +253,12 @@ static void end_without_address(struct finding *f)
 {
     struct slice name = f->rule_host ? slice_str(f->rule_host->host) : f->place.domain;
 
-    if (f->is_cut)
-        end_loop(f);
-    else if (f->has_failed)
+    if (f->has_failed)
         finding_end_later(f, SCHEDULE_DNS, "4.4.3",
             "the addresses of the mail servers of %.*s could not be looked up%s%.*s", SLICE_FMT(name),
             f->why.n ? ": " : "", SLICE_FMT(f->why));
+    else if (f->is_cut)
+        end_loop(f);
     else if (f->has_private)
         finding_end(f, ROUTE_PRIVATE, "5.4.6",
             "the mail servers of %.*s have only addresses that are not for the world (outbound.private "

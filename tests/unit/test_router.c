@@ -564,6 +564,9 @@ static void loops(void **state)
            "example.org MX - 30 c.example.org\n"
            "only.example MX - 10 Mail.Example.NET\n"
            "backup.example MX - 10 mail.example.net\n"
+           "primary.example MX - 10 dead.example.org\n"
+           "primary.example MX - 20 mail.example.net\n"
+           "dead.example.org A - FAILED\n"
            "alias.example MX - 10 a.example.org\n"
            "alias.example MX - 20 alias.example.org\n"
            "alias.example MX - 20 c.example.org\n"
@@ -579,6 +582,7 @@ static void loops(void **state)
     ROUTE("example.org", "a.example.org 192.0.2.1:25 may");
     ROUTE("only.example", "loop 5.4.6");
     ROUTE("backup.example", "loop 5.4.6");
+    ROUTE("primary.example", "later 4.4.3");
     ROUTE("alias.example", "a.example.org 192.0.2.1:25 may");
     ROUTE("listen.example", "loop 5.4.6");
     ROUTE("mail.example.net", "loop 5.4.6");
