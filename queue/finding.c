@@ -374,7 +374,7 @@ static void take_mx(struct finding *f, const struct dns_answer *a)
 {
     unsigned own = UINT16_MAX + 1;
 
-    f->is_null_mx = true;
+    f->is_null_mx = a->n > 0;
     for (size_t i = 0; i < a->n; i++) {
         if (a->records[i].name.n)
             f->is_null_mx = false;
@@ -456,8 +456,10 @@ static void servers_known(struct finding *f)
     else if (f->is_null_mx)
         finding_end(f, ROUTE_NULL_MX, "5.1.10",
             "the domain %.*s takes no mail: its MX record says so (RFC 7505)", SLICE_FMT(d));
-    else if (f->nhosts == 0)
+    else if (f->nhosts == 0 && f->is_cut)
         end_loop(f);
+    else if (f->nhosts == 0)
+        finding_end(f, ROUTE_NO_HOST, "5.4.4", "the MX records of %.*s name no server", SLICE_FMT(d));
     else if (f->has_policy && !obey_policy(f))
         finding_end_later(f, SCHEDULE_TLS, "4.7.5",
             "the MTA-STS policy of %.*s names none of its mail servers", SLICE_FMT(d));

@@ -26,8 +26,8 @@
 
 /*
  * Lines "name TYPE flag data": flag s: secure, -: not. data: as in a zone file (TLSA: usage selector matching
- * and how many octets), or the status: FAILED, BOGUS, NODATA, NXDOMAIN. A name without a record of the type
- * has NODATA, as secure as its first line; one without lines does not exist.
+ * and how many octets), or the status: FAILED, BOGUS, NODATA, NXDOMAIN; EMPTY: ok, no record left. A name
+ * without a record of the type has NODATA, as secure as its first line; one without lines does not exist.
  */
 static const char *zone;
 
@@ -131,7 +131,7 @@ static void look_up(const char *name, enum dns_type type, struct dns_answer *a, 
         for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
             if (slice_eq(line, slice_str(statuses[i].name)))
                 a->status = statuses[i].status;
-        if (a->status != DNS_OK)
+        if (a->status != DNS_OK || slice_eq(line, SLICE("EMPTY")))
             return;
         set_record(&records[a->n++], type, line);
     }
@@ -466,6 +466,7 @@ static void mx(void **state)
            "b.example.org A - 192.0.2.2\n"
            "null.example MX - 0 .\n"
            "implicit.example A - 192.0.2.3\n"
+           "junk.example MX - EMPTY\n"
            "empty.example TXT - nothing\n"
            "nohost.example MX - 10 none.example.org\n"
            "down.example MX - FAILED\n"
@@ -481,6 +482,7 @@ static void mx(void **state)
     ROUTE("null.example", "null-mx 5.1.10");
     ROUTE("implicit.example", "implicit.example 192.0.2.3:25 may");
     ROUTE("empty.example", "no-host 5.4.4");
+    ROUTE("junk.example", "no-host 5.4.4");
     ROUTE("nohost.example", "no-host 5.4.4");
     ROUTE("not.example", "no-domain 5.1.2");
     ROUTE("down.example", "later 4.4.3");
