@@ -25,8 +25,10 @@ tests_unit_test_spool_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 tests_unit_test_schedule_SOURCES = tests/unit/test_schedule.c
 tests_unit_test_schedule_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_schedule_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
-# a queue for tests of the postamt command
-check_PROGRAMS += tests/unit/queue_fill
+# a queue for tests of the postamt command, and who answers for it
+check_PROGRAMS += tests/unit/queue_fill tests/unit/queue_serve
+tests_unit_queue_serve_SOURCES = tests/unit/queue_serve.c
+tests_unit_queue_serve_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
 tests_unit_queue_fill_SOURCES = tests/unit/queue_fill.c
 tests_unit_queue_fill_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
 tests_unit_test_queue_admin_SOURCES = tests/unit/test_queue_admin.c

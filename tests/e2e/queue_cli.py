@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""postamt queue with the daemons down: what it shows and changes in a queue that queue_fill made, what it refuses."""
+"""postamt queue through both doors, a control socket and the files themselves with the daemons down: what it shows and changes
+in a queue that queue_fill made, what it refuses."""
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import instance
 
 POSTAMT = os.path.join(instance.BUILD, "postamt")
 FILL = os.path.join(instance.BUILD, "tests/unit/queue_fill")
+SERVE = os.path.join(instance.BUILD, "tests/unit/queue_serve")
 NOBODY = 65534
 failures = []
 
@@ -24,6 +26,9 @@ def check(good, what):
 class Queue:
     """A configuration with a queue of `count` messages; see tests/unit/queue_fill.c for what is in it."""
 
+    served = False
+    running = []
+
     def __init__(self, d, count):
         self.d = tempfile.mkdtemp(dir=d)
         self.folder = os.path.join(self.d, "queue")
@@ -35,6 +40,22 @@ class Queue:
         os.chmod(self.conf, 0o644)
         self.ids = subprocess.run([FILL, self.folder, str(count)], check=True, capture_output=True, text=True,
                                   timeout=120).stdout.split() if count else []
+        if Queue.served:
+            self.serve()
+
+    def serve(self):
+        os.makedirs(os.path.join(self.d, "run"))
+        p = subprocess.Popen([SERVE, self.folder, os.path.join(self.d, "run/queued.sock")], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+        self.running.append(p)
+        check(p.stdout.readline() == "ready\n", "queue_serve is not ready")
+
+    @classmethod
+    def stop_all(cls):
+        for p in cls.running:
+            p.stdin.close()
+            check(p.wait(timeout=60) == 0, "queue_serve ended badly")
+        cls.running.clear()
 
     def __call__(self, *args, exit=0, say=None):
         r = subprocess.run([POSTAMT, "queue", *args, "--config", self.conf], stdin=subprocess.DEVNULL, capture_output=True,
@@ -121,6 +142,7 @@ def changes(d):
     items = q.json("drop", q.ids[0], q.ids[8], "0000000000000", "--yes", exit=2)
     check({x["id"] for x in items if "error" not in x} == {q.ids[0], q.ids[8]}, f"drop --json {items}")
     check(not os.path.exists(os.path.join(q.folder, q.ids[0])) and len(q.states()) == 38, "what was dropped is still there")
+    q.stop_all()
     shutil.rmtree(os.path.join(q.folder, "state"))  # the files are the truth; suppressions are not in there
     check(len(q.states()) == 38, "a queue without its state")
 
@@ -132,6 +154,7 @@ def suppressions(d):
     q("suppress", "add", "Dead@Example.com", say="is suppressed")
     rows = q.json("suppress")
     check([(x["address"], x["until"]) for x in rows] == [("dead@example.com", None)], f"suppress list {rows}")
+    q.stop_all()
     with open(os.path.join(q.folder, "suppressed"), "a") as f:
         f.write("damaged\nmachine@example.com\t1795492000\t99999999999\tmx.example.com\t550 5.1.1 no\n")
     check({x["address"] for x in q.json("suppress", "list")} == {"dead@example.com", "machine@example.com"}, "a damaged line")
@@ -191,9 +214,14 @@ def main():
     d = tempfile.mkdtemp(prefix="postamt-queue-")
     os.chmod(d, 0o755)
     try:
-        for part in (empty, shows, changes, suppressions, refusals, pages, as_root):
-            part(d)
+        for Queue.served in (True, False):
+            for part in (empty, shows, changes, suppressions, refusals, pages):
+                part(d)
+                Queue.stop_all()
+        as_root(d)
     finally:
+        for p in Queue.running:
+            p.kill()
         shutil.rmtree(d, ignore_errors=True)
     print("queue_cli: " + (f"{len(failures)} failures" if failures else "fine"))
     return 1 if failures else 0

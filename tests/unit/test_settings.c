@@ -156,6 +156,37 @@ static const struct {
         "c:2: the certificate /a stands here twice; take one out\n"},
     {HOST "tls = { certificates = (\"/a\"); };",
         "c:2: an entry of tls.certificates is written { chain = \"/..\"; key = \"/..\"; }\n"},
+    {HOST "routes = ({ to = \"bank.example\"; });",
+        "c:2: this route has no host and changes nothing; write host = \"..\", or tls = \"required\" to ask "
+        "TLS of the domain's own servers\n"},
+    {HOST "routes = ({ tls = \"required\"; port = 26; });",
+        "c:2: port and user belong to a host; write host = \"..\" in this route\n"},
+    {HOST "routes = ({ host = \"smtp.example.com\"; tls = \"implicit\"; user = \"a\"; });",
+        "c:2: user and password_file belong together; write both\n"},
+    {HOST "routes = ({ host = \"smtp.example.com\"; user = \"a\"; password_file = \"/p\"; });",
+        "c:2: the password would go to whoever answers; write tls = \"required\" or \"implicit\"\n"},
+    {HOST "routes = ({ to = \"a b\"; host = \"smtp.example.com\"; });",
+        "c:2: routes.to is \"a b\", which is no domain; write one such as \"example.org\" (xn--.. for "
+        "letters "
+        "beyond ASCII)\n"},
+    {HOST "routes = ({ host = \"smtp.example.com\"; tls = \"yes\"; });",
+        "c:2: routes.tls is \"yes\"; write one of opportunistic, required, implicit, none\n"},
+    {HOST "routes = ({ host = \"smtp.example.com\"; port = 0; });",
+        "c:2: routes.port is 0; it must be between 1 and 65535\n"},
+    {HOST "routes = (\"smtp.example.com\");",
+        "c:2: an entry of routes is written { to = \"example.org\"; host "
+        "= \"smtp.example.net\"; }\n"},
+    {HOST "routes = ({ host = \"a.example\"; },\n{ hots = \"a.example\"; });",
+        "c:3: routes.hots is no setting; did you mean host?\n"},
+    {HOST "backup_mx = ({ });", "c:2: this entry names no domain; write domain = \"..\"\n"},
+    {HOST "backup_mx = ({ domain = \"-\"; });",
+        "c:2: backup_mx.domain is \"-\", which is no domain; write one such as \"example.org\" (xn--.. for "
+        "letters beyond ASCII)\n"},
+    {HOST "backup_mx = \"friend.example\";",
+        "c:2: backup_mx is a list; write backup_mx = ( { .. }, { .. } );\n"},
+    {HOST "queue = { life = \"1s\"; };", "c:2: queue.life is 1s; it must be between 1m and 30d\n"},
+    {HOST "outbound = { ipv6 = \"only\"; };",
+        "c:2: outbound.ipv6 is \"only\"; write one of prefer, after, off\n"},
     /* the text as such */
     {HOST "log = { level = \"info; };\n",
         "c:2: a text has no closing quote in its line; write \" behind it\n"},
@@ -261,6 +292,21 @@ static void test_standards(void **state)
     assert_string_equal(s->auth_scram, "auto");
     assert_string_equal(s->auth_hash, "yescrypt");
     assert_string_equal(s->text, HOST);
+    assert_string_equal(s->queue_dir, "/var/lib/postamt/queue");
+    assert_int_equal(s->queue_life_s, 5 * 86400);
+    assert_int_equal(s->queue_warn_s, 4 * 3600);
+    assert_int_equal(s->queue_backup_life_s, 30 * 86400);
+    assert_int_equal(s->queue_per_destination, 20);
+    assert_int_equal(s->queue_connections, 200);
+    assert_int_equal(s->queue_rate, 0);
+    assert_int_equal(s->outbound_per_hour, 500);
+    assert_int_equal(s->outbound_per_day, 1000);
+    assert_string_equal(s->outbound_ipv6, "after");
+    assert_false(s->outbound_private);
+    assert_int_equal(s->outbound_port, 25);
+    assert_string_equal(s->dns_server, "");
+    assert_int_equal(s->nroutes, 0);
+    assert_int_equal(s->nbackups, 0);
     assert_int_equal(s->ncertificates, 0);
     assert_int_equal(s->nlisteners, 7);
     for (size_t i = 0; i < 7; i++) {
@@ -307,6 +353,52 @@ static void test_good(void **state)
     settings_diff(s, &out);
     assert_string_equal(buf_str(&out), diff);
     settings_free(s);
+    buf_free(&out);
+}
+
+static void test_routes(void **state)
+{
+    static const char text[] = HOST
+        "routes = ( { to = \"Bank.Example\"; tls = \"required\"; },\n"
+        "  { from = \"example.net\"; host = \"192.0.2.1\"; port = 2525; tls = \"none\"; },\n"
+        "  { host = \"smtp.example.com\"; tls = \"implicit\"; user = \"a@b\"; password_file = \"/p\"; } );\n"
+        "backup_mx = ( { domain = \"friend.example\"; }, { domain = \"XN--BCHER-KVA.example\"; } );\n";
+    struct buf out = BUF_INIT(BUF_OWN), again = BUF_INIT(BUF_OWN), text_again = BUF_INIT(BUF_OWN);
+
+    (void)state;
+    struct settings *s = parse(text, &out), *same;
+    assert_string_equal(buf_str(&out), "");
+    assert_non_null(s);
+    assert_int_equal(s->nroutes, 3);
+    assert_string_equal(s->routes[0].to, "bank.example");
+    assert_null(s->routes[0].from);
+    assert_null(s->routes[0].host);
+    assert_int_equal(s->routes[0].tls, ROUTE_TLS_REQUIRED);
+    assert_string_equal(s->routes[1].from, "example.net");
+    assert_string_equal(s->routes[1].host, "192.0.2.1");
+    assert_int_equal(s->routes[1].port, 2525);
+    assert_int_equal(s->routes[1].tls, ROUTE_TLS_NONE);
+    assert_int_equal(s->routes[2].port, 0);
+    assert_int_equal(s->routes[2].tls, ROUTE_TLS_IMPLICIT);
+    assert_string_equal(s->routes[2].user, "a@b");
+    assert_string_equal(s->routes[2].password_file, "/p");
+    assert_int_equal(s->nbackups, 2);
+    assert_string_equal(s->backups[1].domain, "xn--bcher-kva.example");
+    /* what differs is shown so that it may be written: the same comes of it */
+    settings_diff(s, &out);
+    for (struct slice rest = buf_slice(&out), line; slice_cut(&rest, '\n', &line);) {
+        buf_add(&text_again, line);
+        buf_add_str(&text_again, ";\n");
+    }
+    same = parse(buf_str(&text_again), &again);
+    assert_string_equal(buf_str(&again), "");
+    assert_non_null(same);
+    settings_diff(same, &again);
+    assert_string_equal(buf_str(&again), buf_str(&out));
+    settings_free(same);
+    settings_free(s);
+    buf_free(&text_again);
+    buf_free(&again);
     buf_free(&out);
 }
 
@@ -388,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_nul_and_size),
         cmocka_unit_test(test_standards),
         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_routes),
         cmocka_unit_test(test_own_name),
         cmocka_unit_test(test_example),
         cmocka_unit_test(test_man_page),
