@@ -2,6 +2,7 @@
 pkglibexec_PROGRAMS += lookup/resolverd lookup/fetchd
 lookup_resolverd_SOURCES = lookup/resolverd.c lookup/rdata.c lookup/rdata.h
 lookup_resolverd_LDADD = $(LIBS_COMMON) $(UNBOUND_LIBS)
+dist_man_MANS += man/postamt-resolverd.8
 lookup_fetchd_SOURCES = lookup/fetchd.c
 lookup_fetchd_LDADD = $(LIBS_COMMON) $(CURL_LIBS)
 

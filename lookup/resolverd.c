@@ -56,11 +56,6 @@ static struct resolver resolver;
 
 /* --- answers --- */
 
-static struct slice cut(struct slice s, size_t n)
-{
-    return slice_sub(s, 0, n);
-}
-
 /* Leaves out what does not fit into a message beside the rest; the new n. */
 static size_t fit(struct dns_record *records, size_t n)
 {
@@ -90,7 +85,7 @@ static void answer_one(struct resolver *res, uint64_t question, const struct dns
     ipc_put_u64(&out, a->secure);
     ipc_put_u64(&out, a->ttl);
     ipc_put(&out, a->canonical);
-    ipc_put(&out, cut(a->why, WHY_MAX));
+    ipc_put(&out, slice_sub(a->why, 0, WHY_MAX));
     ipc_put_u64(&out, a->n);
     for (size_t i = 0; i < a->n; i++) {
         buf_clear(&one);

@@ -2,6 +2,7 @@
 """resolverd behind its fence: what it answers for records of each type, signed, unsigned and bogus ones; for names that are
 not there; for answers made to hurt; when name servers are down, and when too much is asked. With Landlock of ABI 2 too."""
 import ipaddress
+import json
 import os
 import struct
 import sys
@@ -185,8 +186,37 @@ def check_anchors(d, config, dns):
             check(q.ask("host.bogus.test", A), "ok", False, ip=["192.0.2.4"])
             assert '"dnssec":false' in r.status()
             assert "not validated" in r.logged(), r.logged()
-    with role.Role("lookup/resolverd", "resolverd", config.replace(dns.anchor_file, "/usr/share/dns/root.key"), ["queued"], d) as r:
+    with open(os.path.join(d, "other"), "w") as f:
+        f.write("; not this root's\n\n.\t172800\tIN\tDS 4711 13 2 " + "ab" * 32 + " ; made up\n")
+    os.chmod(f.name, 0o644)
+    with role.Role("lookup/resolverd", "resolverd", config.replace(dns.anchor_file, f.name), ["queued"], d) as r:
         check(Asker(r).ask("host.signed.test", A), "bogus")
+
+
+def check_reload(d, dns):
+    """In a whole server: what a reload changes in dns.* starts resolverd anew, and nobody else."""
+    def roles():
+        return {x["role"]: x for x in json.loads(instance.cli(d, "status", "--json").stdout)["roles"] if x["ready"]}
+
+    instance.start(d, users=0, extra=dns.settings)
+    try:
+        before = roles()
+        with open(os.path.join(d, "postamt.conf")) as f:
+            text = f.read()
+        with open(os.path.join(d, "postamt.conf"), "w") as f:
+            f.write(text.replace(dns.anchor_file, os.path.join(d, "nowhere")))
+        instance.reload(d)
+        deadline = time.monotonic() + 15
+        while True:
+            after = roles()
+            if "resolverd" in after and after["resolverd"]["detail"].get("dnssec") is False:
+                break
+            assert time.monotonic() < deadline, after
+            time.sleep(0.05)
+        assert before["resolverd"]["detail"]["dnssec"] is True, before
+        assert {k for k in before if before[k]["pid"] != after[k]["pid"]} == {"resolverd"}, after
+    finally:
+        instance.stop(d)
 
 
 def main():
@@ -212,6 +242,8 @@ def main():
                         check_again(r, config, dns)
                     assert "refused_call" not in r.logged(), r.logged()
             check_anchors(d, config, dns)
+            os.environ.pop("POSTAMT_LANDLOCK_ABI")
+            check_reload(os.path.join(d, "instance"), dns)
     print("resolverd: all types, secure, insecure and bogus; hostile answers; servers down; behind its fence")
     return 0
 
