@@ -58,8 +58,8 @@ static const struct call_group groups[] = {
     {CALLS_SPAWN, {SCMP_SYS(wait4), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule),
                       SCMP_SYS(landlock_restrict_self), SCMP_SYS(getppid), SCMP_SYS(close_range)}},
     {CALLS_MEMFD, {SCMP_SYS(memfd_create)}},
-    {CALLS_CONNECT,
-        {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll)}},
+    {CALLS_CONNECT, {SCMP_SYS(connect)}},
+    {CALLS_NAMES, {SCMP_SYS(bind), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll)}},
     {CALLS_WATCH, {SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch), SCMP_SYS(inotify_init1)}},
 };
 

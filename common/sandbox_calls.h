@@ -15,6 +15,7 @@
 #define CALLS_MEMFD (1u << 7)   /* memory files, sealed */
 #define CALLS_WATCH (1u << 8)   /* inotify */
 #define CALLS_CONNECT (1u << 9) /* sockets of its own to the network */
+#define CALLS_NAMES (1u << 10)  /* their addresses, here and there */
 
 /* ctx: a scmp_filter_ctx; -1 with errno. */
 int sandbox_calls_add(void *ctx, unsigned groups);

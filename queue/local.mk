@@ -59,3 +59,4 @@ queue_queued_LDADD = $(LIBS_QUEUE)
 queue_sender_SOURCES = queue/sender.c queue/sender.h queue/sender_internal.h queue/sender_conn.c \
 	queue/sender_dialogue.c queue/sender_engine.c queue/sender_text.c
 queue_sender_LDADD = $(LIBS_QUEUE)
+dist_man_MANS += man/postamt-sender.8
