@@ -180,7 +180,7 @@ def slow(t):
 
 
 def many(t):
-    n, wanted = 3 * AT_ONCE, {}
+    n, wanted = AT_ONCE + 8, {}
     for i in range(n):
         name = "hang" if i < AT_ONCE // 2 else "good"
         wanted[t.send(name)] = FAILED if name == "hang" else OK
