@@ -124,13 +124,20 @@ static void drop(struct suppress *s, struct one *o)
     s->changed = true;
 }
 
+/* What an administrator put here goes last. */
 static void make_room(struct suppress *s)
 {
-    struct one *o = TAILQ_FIRST(&s->list);
+    struct one *oldest = TAILQ_FIRST(&s->list), *o;
 
-    while (o && !o->entry.until)
-        o = TAILQ_NEXT(o, next);
-    drop(s, o ? o : TAILQ_FIRST(&s->list));
+    TAILQ_FOREACH(o, &s->list, next)
+    {
+        if (!o->entry.until)
+            continue;
+        oldest = o;
+        break;
+    }
+    if (oldest)
+        drop(s, oldest);
 }
 
 static struct slice keep(struct buf *to, struct slice s)
