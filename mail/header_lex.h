@@ -1,5 +1,5 @@
 /*
- * header_lex: the tokens of structured fields (RFC 5322 3.2), for header_*.c and trace.c only.
+ * header_lex: the tokens of structured fields (RFC 5322 3.2), for mail/ only.
  *
  * A reader moves forward over a value, line ends and all. Comments nest by a counter, never by recursion;
  * what is not closed reaches to the end of the value, so that no octet is looked at twice. Text goes into a

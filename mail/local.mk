@@ -15,14 +15,14 @@ mail_libmail_a_SOURCES = \
 	mail/replies.c mail/replies.h mail/replies_rows.c mail/replies_rules.c mail/replies_table.h \
 	mail/base64.c mail/text.c mail/text.h \
 	mail/dkim.c mail/dkim.h mail/dkim_canon.c mail/dkim_canon.h mail/dkim_key.c \
-	mail/mtasts.c mail/mtasts.h \
+	mail/mtasts.c mail/mtasts.h mail/srs.c mail/srs.h mail/submitted.c mail/submitted.h \
 	mail/trace.c mail/trace.h
 
 if HAVE_CMOCKA
 MAIL_TESTS = tests/unit/test_address tests/unit/test_smtptext tests/unit/test_trace tests/unit/test_header \
 	tests/unit/test_mime tests/unit/test_decode tests/unit/test_header_keys tests/unit/test_preview \
 	tests/unit/test_mbox tests/unit/test_dkim tests/unit/test_dsn tests/unit/test_replies \
-	tests/unit/test_mtasts
+	tests/unit/test_mtasts tests/unit/test_srs tests/unit/test_submitted
 check_PROGRAMS += $(MAIL_TESTS)
 TESTS += $(MAIL_TESTS)
 tests_unit_test_mtasts_SOURCES = tests/unit/test_mtasts.c
@@ -61,6 +61,12 @@ tests_unit_test_preview_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_replies_SOURCES = tests/unit/test_replies.c
 tests_unit_test_replies_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_replies_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_srs_SOURCES = tests/unit/test_srs.c
+tests_unit_test_srs_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_srs_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
+tests_unit_test_submitted_SOURCES = tests/unit/test_submitted.c
+tests_unit_test_submitted_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_submitted_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)
 tests_unit_test_dsn_SOURCES = tests/unit/test_dsn.c
 tests_unit_test_dsn_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_dsn_LDADD = $(LIBS_MAIL) $(CMOCKA_LIBS)

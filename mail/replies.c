@@ -135,3 +135,21 @@ struct reply_meaning replies_explain(struct slice host, struct slice reply)
         .fix = {row->fix[REPLY_ENGLISH], row->fix[REPLY_GERMAN]},
     };
 }
+
+static const char *const languages[REPLY_LANGUAGES] = {[REPLY_ENGLISH] = "en", [REPLY_GERMAN] = "de"};
+
+const char *reply_language_name(enum reply_language language)
+{
+    return languages[language];
+}
+
+bool reply_language_parse(struct slice name, enum reply_language *out)
+{
+    for (unsigned i = 0; i < REPLY_LANGUAGES; i++) {
+        if (!slice_eq_nocase(name, slice_str(languages[i])))
+            continue;
+        *out = (enum reply_language)i;
+        return true;
+    }
+    return false;
+}

@@ -39,6 +39,10 @@ enum reply_class {
 };
 
 enum reply_language { REPLY_ENGLISH, REPLY_GERMAN, REPLY_LANGUAGES };
+/* "en", "de" */
+const char *reply_language_name(enum reply_language language);
+/* False, and *out as it was, when the name is none (any case). */
+bool reply_language_parse(struct slice name, enum reply_language *out);
 
 struct reply_meaning {
     enum reply_class reply_class;

@@ -1,7 +1,6 @@
 #include "mail/trace.h"
 
 #include "common/ascii.h"
-#include "mail/header.h"
 #include "mail/header_lex.h"
 
 #define VALUE_MAX 512 /* octets of one value: a line stays below the 998 of RFC 5322 2.1.1 */
@@ -121,6 +120,12 @@ static bool speaks_for(struct slice value, struct slice name)
     return same;
 }
 
+bool trace_is_forged(const struct header_field *f, struct slice our_name)
+{
+    return slice_eq_nocase(f->name, SLICE("Return-Path")) ||
+           (slice_eq_nocase(f->name, SLICE("Authentication-Results")) && speaks_for(f->value, our_name));
+}
+
 size_t trace_forged(struct slice text, struct slice our_name, struct trace_range *ranges, size_t max)
 {
     struct slice rest = text;
@@ -128,9 +133,7 @@ size_t trace_forged(struct slice text, struct slice our_name, struct trace_range
     size_t n = 0;
 
     while (header_next(&rest, &field)) {
-        if (!slice_eq_nocase(field.name, SLICE("Return-Path")) &&
-            (!slice_eq_nocase(field.name, SLICE("Authentication-Results")) ||
-                !speaks_for(field.value, our_name)))
+        if (!trace_is_forged(&field, our_name))
             continue;
         if (n < max)
             ranges[n] = (struct trace_range){.offset = (size_t)(field.raw.p - text.p), .len = field.raw.n};

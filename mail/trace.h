@@ -6,6 +6,7 @@
 
 #include "common/ipc.h"
 #include "mail/address.h"
+#include "mail/header.h"
 
 struct trace {
     struct slice reverse_path; /* as received, without brackets; empty for the null path */
@@ -35,6 +36,7 @@ void trace_write(struct buf *out, const struct trace *t, bool with_return_path);
 struct trace_range {
     size_t offset, len;
 };
+bool trace_is_forged(const struct header_field *f, struct slice our_name);
 size_t trace_forged(struct slice text, struct slice our_name, struct trace_range *ranges, size_t max);
 
 /*

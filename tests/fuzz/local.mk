@@ -41,7 +41,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_smtp_command \
 	tests/fuzz/fuzz_smtptext \
-	tests/fuzz/fuzz_suppress
+	tests/fuzz/fuzz_suppress tests/fuzz/fuzz_srs tests/fuzz/fuzz_submitted
 
 check_PROGRAMS += $(FUZZ_TARGETS)
 TESTS += $(FUZZ_TARGETS)
@@ -139,6 +139,12 @@ tests_fuzz_fuzz_settings_LDADD = $(FUZZ_MAIN) $(LIBS_COMMON)
 tests_fuzz_fuzz_smtp_command_SOURCES = tests/fuzz/fuzz_smtp_command.c
 tests_fuzz_fuzz_smtp_command_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_smtp_command_LDADD = $(FUZZ_MAIN) $(LIBS_SMTPD)
+tests_fuzz_fuzz_srs_SOURCES = tests/fuzz/fuzz_srs.c
+tests_fuzz_fuzz_srs_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_srs_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
+tests_fuzz_fuzz_submitted_SOURCES = tests/fuzz/fuzz_submitted.c
+tests_fuzz_fuzz_submitted_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_submitted_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
 tests_fuzz_fuzz_smtptext_SOURCES = tests/fuzz/fuzz_smtptext.c
 tests_fuzz_fuzz_smtptext_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_smtptext_LDADD = $(FUZZ_MAIN) $(LIBS_MAIL)
