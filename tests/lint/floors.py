@@ -21,7 +21,7 @@ ONLY = {
     "unbound.h": {"lookup/resolverd.c"},
     "curl/curl.h": {"lookup/fetchd.c"},
 }
-OPENSSL = re.compile(r"common/(tls|stream)\w*\.[ch]|auth/(password|verifier|throttle)\.c|store/\w+\.c|mail/dkim\w*\.c")
+OPENSSL = re.compile(r"common/(tls|stream)\w*\.[ch]|auth/(password|verifier|throttle)\.c|store/\w+\.c|mail/(dkim\w*|srs)\.c")
 
 
 def offences(top):
