@@ -33,6 +33,8 @@ enum err_code cmd_account_add(struct cli *c)
     if (code == ERR_OK)
         code = add_flag(c, request, FLAG_QUOTA, "quota");
     if (code == ERR_OK)
+        code = add_flag(c, request, FLAG_LANGUAGE, "language");
+    if (code == ERR_OK)
         return secret_change(c, request, "added");
     json_decref(request);
     return code;
@@ -83,6 +85,17 @@ enum err_code cmd_account_remove(struct cli *c)
 enum err_code cmd_account_suspend(struct cli *c)
 {
     return link_change(c, request_for(c), c->args.object[0], "suspended", NULL);
+}
+
+enum err_code cmd_account_language(struct cli *c)
+{
+    json_t *request = request_for(c);
+
+    if (json_object_set_new(request, "language", json_string(c->args.object[1])) < 0) {
+        json_decref(request);
+        return fault_set(&c->fault, ERR_SYNTAX, "write en or de", "the language is not UTF-8");
+    }
+    return link_change(c, request, c->args.object[0], "written to in that language", NULL);
 }
 
 enum err_code cmd_account_resume(struct cli *c)

@@ -31,6 +31,7 @@ enum err_code cmd_account_list(struct cli *c);
 enum err_code cmd_account_show(struct cli *c);
 enum err_code cmd_account_remove(struct cli *c);
 enum err_code cmd_account_suspend(struct cli *c);
+enum err_code cmd_account_language(struct cli *c);
 enum err_code cmd_account_resume(struct cli *c);
 enum err_code alias_add(struct cli *c);
 enum err_code alias_list(struct cli *c);

@@ -41,6 +41,8 @@ static const struct {
     [ERR_AUTH_REQUIRED] = {77, "log in first"},
     [ERR_NO_USER] = {67, "see the accounts with: postamt account list"},
     [ERR_NO_RELAY] = {67, "see the domains with: postamt domain list"},
+    [ERR_BAD_FROM] = {65, "write one From line with one address"},
+    [ERR_SENDING_LIMIT] = {75, "raise limits.outbound_per_hour in postamt.conf"},
     [ERR_SENDER_DENIED] = {77, "give the right with: postamt alias add --may-send"},
     [ERR_LOOP] = {65, "see the aliases with: postamt alias list"},
     [ERR_TOO_MANY] = {75, "try again in a minute"},

@@ -11,7 +11,9 @@ const struct call_verb admin_verbs[] = {
     {"domain list", {{0}}, admin_domain_list},
     {"domain remove", {{"domain", CALL_TEXT, true}}, admin_domain_remove},
     {"account add", {{"address", CALL_TEXT, true}, {"name", CALL_TEXT, false}, {"password", CALL_TEXT, false},
-        {"hash", CALL_TEXT, false}, {"quota", CALL_SIZE, false}}, admin_account_add},
+        {"hash", CALL_TEXT, false}, {"quota", CALL_SIZE, false}, {"language", CALL_TEXT, false}},
+        admin_account_add},
+    {"account language", {{"address", CALL_TEXT, true}, {"language", CALL_TEXT, true}}, admin_account_language},
     {"account list", {{"domain", CALL_TEXT, false}}, admin_account_list},
     {"account show", {{"address", CALL_TEXT, true}}, admin_account_show},
     {"account remove", {{"address", CALL_TEXT, true}}, admin_account_remove},
@@ -38,6 +40,14 @@ void admin_changed(const struct call *c, const char *address)
 
     if (!c->dry_run && hooks && hooks->account_changed)
         hooks->account_changed(hooks->ctx, slice_str(address));
+}
+
+void admin_domain_changed(const struct call *c, struct slice domain)
+{
+    const struct admin_hooks *hooks = admin_hooks_of(c);
+
+    if (!c->dry_run && hooks && hooks->domain_changed)
+        hooks->domain_changed(hooks->ctx, domain);
 }
 
 enum err_code admin_handle(struct directory *d, struct slice request, const struct admin_hooks *hooks,

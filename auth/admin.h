@@ -17,6 +17,9 @@ struct admin_hooks {
     void (*account_changed)(void *ctx, struct slice address);
     /* What an account has used was changed by the command. May be NULL. */
     void (*usage_changed)(void *ctx, struct slice address);
+    /* A domain is there or gone, or its keys are others: who signs must know. The name may be as the admin
+     * wrote it. May be NULL. */
+    void (*domain_changed)(void *ctx, struct slice domain);
     void *ctx;
     const char *hash_scheme; /* for new passwords */
 };

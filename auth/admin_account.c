@@ -24,6 +24,7 @@ static json_t *item_of(const struct call *c, const struct directory_account *a, 
     if (!all)
         return o;
     json_object_set_new(o, "messages", known ? json_integer((json_int_t)messages) : json_null());
+    json_object_set_new(o, "language", json_string(reply_language_name(a->language)));
     json_object_set_new(o, "created", call_time(a->created));
     json_object_set_new(o, "scram", json_boolean(a->scram[0] != '\0'));
     return o;
@@ -70,6 +71,13 @@ static void say(const struct call *c, const char *what, const char *address)
         LOG(ACCOUNT, NULL, F_STR("change", what), F_STR("account", address));
 }
 
+static enum err_code take_language(const struct call *c, struct directory_account *a)
+{
+    if (call_has(c, "language") && !reply_language_parse(call_text(c, "language"), &a->language))
+        return call_result(c, err_set(c->e, ERR_SYNTAX, "that language is not known here; write en or de"));
+    return ERR_OK;
+}
+
 enum err_code admin_account_add(struct call *c)
 {
     struct directory_account a = {.quota = call_size(c, "quota")};
@@ -78,6 +86,8 @@ enum err_code admin_account_add(struct call *c)
 
     if (code == ERR_OK)
         code = call_copy(c, "name", a.name, sizeof a.name);
+    if (code == ERR_OK)
+        code = take_language(c, &a);
     if (code == ERR_OK) {
         /* a refusal should not wait for a hash */
         directory_pretend(true);
@@ -184,14 +194,16 @@ static enum err_code swap(const struct call *c, struct directory_account *a,
 }
 
 static enum err_code changed(struct call *c,
-    enum err_code (*edit)(const struct call *c, struct directory_account *a), const char *what)
+    enum err_code (*edit)(const struct call *c, struct directory_account *a), const char *what,
+    bool ends_sessions)
 {
     struct directory_account a;
     enum err_code code = swap(c, &a, edit);
 
     if (code == ERR_OK) {
         call_item(c, item_of(c, &a, false));
-        admin_changed(c, a.address);
+        if (ends_sessions)
+            admin_changed(c, a.address);
         say(c, what, a.address);
     }
     mem_wipe(&a, sizeof a);
@@ -214,12 +226,17 @@ static enum err_code resume(const struct call *c, struct directory_account *a)
 
 enum err_code admin_account_suspend(struct call *c)
 {
-    return changed(c, suspend, "account suspended");
+    return changed(c, suspend, "account suspended", true);
 }
 
 enum err_code admin_account_resume(struct call *c)
 {
-    return changed(c, resume, "account resumed");
+    return changed(c, resume, "account resumed", true);
+}
+
+enum err_code admin_account_language(struct call *c)
+{
+    return changed(c, take_language, "language set", false);
 }
 
 static int64_t difference(const struct call *c, const char *added, const char *removed)
@@ -245,7 +262,7 @@ enum err_code admin_account_usage(struct call *c)
 
 enum err_code admin_password_set(struct call *c)
 {
-    return changed(c, make_secrets, "password set");
+    return changed(c, make_secrets, "password set", true);
 }
 
 enum err_code admin_password_check(struct call *c)

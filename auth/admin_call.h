@@ -21,6 +21,8 @@ static inline const struct admin_hooks *admin_hooks_of(const struct call *c)
 }
 
 void admin_changed(const struct call *c, const char *address);
+/* The domain is there or gone, or its keys are others. */
+void admin_domain_changed(const struct call *c, struct slice domain);
 
 /* Keeps the key of a new domain, unless it has some from before; the domain is as the admin wrote it. */
 enum err_code admin_dkim_first(struct call *c, struct slice domain, struct slice pem);
@@ -39,6 +41,7 @@ enum err_code admin_account_remove(struct call *c);
 enum err_code admin_account_usage(struct call *c);
 enum err_code admin_account_suspend(struct call *c);
 enum err_code admin_account_resume(struct call *c);
+enum err_code admin_account_language(struct call *c);
 enum err_code admin_password_set(struct call *c);
 enum err_code admin_password_check(struct call *c);
 enum err_code admin_alias_add(struct call *c);

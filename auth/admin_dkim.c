@@ -82,6 +82,7 @@ static enum err_code add_key(const struct call *c, struct slice domain, struct s
                          dkim_algorithm_name(dkim_key_algorithm(key))));
     } else if (rc == 0) {
         call_item(c, key_item(domain, selector, now, key));
+        admin_domain_changed(c, domain);
         say("dkim key added", domain);
     }
     dkim_key_free(key);
@@ -126,6 +127,7 @@ static enum err_code remove_key(const struct call *c, struct slice domain, struc
         code = call_result(c, dkim_keys_remove(folder, domain, selector, c->e));
     if (code == ERR_OK) {
         call_item(c, key_item(domain, list.item[i].selector, list.item[i].created, list.item[i].key));
+        admin_domain_changed(c, domain);
         if (!c->dry_run)
             say("dkim key removed", domain);
     }

@@ -32,6 +32,7 @@ enum err_code admin_domain_add(struct call *c)
     if (code == ERR_OK) {
         if (!key.n)
             call_item(c, json_pack("{s:o}", "domain", call_string(domain)));
+        admin_domain_changed(c, domain);
         say(c, "domain added", domain);
     }
     return code;
@@ -47,6 +48,7 @@ enum err_code admin_domain_remove(struct call *c)
         say(c, "domain removed", domain);
         if (!c->dry_run)
             code = admin_dkim_aside(c, domain);
+        admin_domain_changed(c, domain);
     }
     return code;
 }
@@ -143,11 +145,16 @@ static void step(const struct call *c, const char *address, const char *what)
     call_item(c, json_pack("{s:o,s:s}", "address", call_string(slice_str(address)), "step", what));
 }
 
-static void goes_to(void *ctx, const struct directory_account *account)
+static void goes_to(void *ctx, const struct directory_target *target)
 {
-    step(ctx, account->address,
-        account->suspended ? "delivered to this account, which is suspended and cannot log in"
-                           : "delivered to this account");
+    const struct directory_account *account = target->account;
+
+    if (!account)
+        step(ctx, target->elsewhere, "forwarded to this address of another server");
+    else
+        step(ctx, account->address,
+            account->suspended ? "delivered to this account, which is suspended and cannot log in"
+                               : "delivered to this account");
 }
 
 struct looking {

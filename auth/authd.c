@@ -45,6 +45,8 @@ static int run(struct role *r, struct err *e)
     if (repaired.n)
         LOG(DIRECTORY, NULL, F_SLICE("repaired", buf_slice(&repaired)));
     buf_free(&repaired);
+    if (mail_open(a, e) < 0)
+        return -1;
     a->sasl = sasl_open(a->directory, r->settings->auth_cache_s);
     sasl_set_hash(a->sasl, r->settings->auth_hash);
     a->throttle = throttle_new(r->settings->limit_loopback);
@@ -81,7 +83,9 @@ static void peer(struct role *r, enum role_id id, unsigned instance, struct ipc 
 {
     struct authd *a = r->state;
 
-    if (ch)
+    if (ch && id == ROLE_QUEUED)
+        keys_send_all(a, ch);
+    else if (ch)
         login_announce(a, ch);
     else
         login_front_gone(a, id, instance);

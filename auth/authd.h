@@ -1,5 +1,6 @@
 /* authd: what its files share: authd.c (the role), authd_login.c (logins), authd_mail.c (recipients, usage),
- * authd_admin.c (the control socket). */
+ * authd_keys.c (DKIM keys for
+ * queued), authd_admin.c (the control socket). */
 #ifndef AUTH_AUTHD_H
 #define AUTH_AUTHD_H
 
@@ -9,6 +10,7 @@
 #include "auth/throttle.h"
 #include "common/hmap.h"
 #include "common/role.h"
+#include "mail/srs.h"
 
 struct authd {
     struct role *role;
@@ -21,6 +23,7 @@ struct authd {
     char mechanisms[64];
     struct control *control;
     gid_t admin_group;
+    unsigned char srs_secret[SRS_SECRET_LEN];
 };
 
 int64_t authd_now(void); /* monotonic seconds */
@@ -32,8 +35,16 @@ void login_front_gone(struct authd *a, enum role_id front, unsigned instance);
 void login_announce(struct authd *a, struct ipc *to);
 
 /* authd_mail.c */
+/* Reads the secret of srs.h, or makes it. */
+int mail_open(struct authd *a, struct err *e);
 bool mail_message(struct authd *a, struct ipc *ch, struct ipc_in *in);
 void mail_send_quota(struct authd *a, struct slice account);
+
+/* authd_keys.c: what queued signs with */
+/* All domains with their keys, to a queued that has just come. */
+void keys_send_all(struct authd *a, struct ipc *queued);
+/* One domain, as the admin wrote it: it is there or gone, or its keys are others. */
+void keys_send_changed(struct authd *a, struct slice domain);
 
 /* authd_admin.c */
 void admin_listen(struct authd *a, int fd);

@@ -19,6 +19,11 @@ static void account_changed(void *ctx, struct slice address)
     }
 }
 
+static void domain_changed(void *ctx, struct slice domain)
+{
+    keys_send_changed(ctx, domain);
+}
+
 static void usage_changed(void *ctx, struct slice address)
 {
     mail_send_quota(ctx, address);
@@ -32,6 +37,7 @@ static enum err_code on_request(
     struct authd *a = ctx;
     struct admin_hooks hooks = {.account_changed = account_changed,
         .usage_changed = usage_changed,
+        .domain_changed = domain_changed,
         .ctx = a,
         .hash_scheme = a->role->settings->auth_hash};
     struct err e = {0};

@@ -1,5 +1,6 @@
 #include "auth/directory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -296,7 +297,8 @@ static struct record record_of(const struct directory_account *a, struct slice a
         .scram = slice_str(a->scram),
         .quota = a->quota,
         .created = a->created ? a->created : now(),
-        .suspended = a->suspended};
+        .suspended = a->suspended,
+        .language = a->language};
 }
 
 static int check_fields(const struct directory_account *a, struct err *e)
@@ -350,7 +352,7 @@ static bool is_as_before(const struct entry_account *now, const struct directory
 {
     return slice_eq(now->name, slice_str(before->name)) && slice_eq(now->hash, slice_str(before->hash)) &&
            slice_eq(now->scram, slice_str(before->scram)) && now->quota == before->quota &&
-           now->suspended == before->suspended;
+           now->suspended == before->suspended && now->language == before->language;
 }
 
 static int account_set(
@@ -478,9 +480,13 @@ static int alias_add(struct directory *d, const struct directory_alias *a, const
         return err_set(e, ERR_LOOP, "an alias cannot be its own target");
     if (a->deliver && account_at(d, n->domain, n->local))
         return err_set(e, ERR_EXISTS, "%.*s is an account; mail for it goes there", SLICE_FMT(n->address));
-    if (!table_find(&d->domains, to->domain, SLICE(""), SLICE("")))
-        return err_set(e, ERR_NO_DOMAIN,
-            "the target %.*s is not at a domain of this server; choose one that is", SLICE_FMT(to->address));
+    if (!table_find(&d->domains, to->domain, SLICE(""), SLICE(""))) {
+        if (a->may_send)
+            return err_set(e, ERR_NO_USER,
+                "%.*s is not an address of this server, so nobody can log in as it; leave --may-send out",
+                SLICE_FMT(to->address));
+        return change(d, &d->aliases, &r, NULL, e);
+    }
     if (directory_resolve(d, &target, NULL, NULL) != ERR_OK)
         return err_set(e, ERR_NO_USER,
             "there is no account or alias %.*s; make it with: postamt account add %.*s",
@@ -531,11 +537,28 @@ int directory_alias_remove(struct directory *d, struct slice address, struct sli
 
 /* --- where mail goes, who may send --- */
 
+/* A target outside of the lock. */
+struct target_copy {
+    bool is_account;
+    struct directory_account account;
+    char elsewhere[sizeof((struct directory_account *)0)->address];
+    char forward[2 * sizeof((struct directory_account *)0)->address];
+};
+
+static void copy_target(const struct resolved_target *t, struct target_copy *to)
+{
+    to->is_account = t->account != NULL;
+    if (t->account)
+        entry_to_account(t->account, &to->account);
+    entry_copy_text(t->elsewhere, to->elsewhere, sizeof to->elsewhere);
+    snprintf(to->forward, sizeof to->forward, "%.*s@%.*s", SLICE_FMT(t->local), SLICE_FMT(t->domain));
+}
+
 enum err_code directory_resolve(struct directory *d, const struct address *a,
-    void (*each)(void *ctx, const struct directory_account *account), void *ctx)
+    void (*each)(void *ctx, const struct directory_target *target), void *ctx)
 {
     struct tables tables = {&d->domains, &d->accounts, &d->aliases};
-    struct directory_account *list = NULL;
+    struct target_copy *list = NULL;
     struct resolved found = {0};
     enum err_code code;
     struct name n;
@@ -549,11 +572,16 @@ enum err_code directory_resolve(struct directory *d, const struct address *a,
     if (code == ERR_OK && each) {
         list = mem_zalloc(found.n, sizeof *list);
         for (size_t i = 0; i < found.n; i++)
-            entry_to_account(found.accounts[i], &list[i]);
+            copy_target(&found.target[i], &list[i]);
     }
     pthread_rwlock_unlock(&d->memory);
-    for (size_t i = 0; list && i < found.n; i++)
-        each(ctx, &list[i]);
+    for (size_t i = 0; list && i < found.n; i++) {
+        bool here = list[i].is_account;
+        struct directory_target t = {
+            here ? &list[i].account : NULL, here ? NULL : list[i].elsewhere, here ? NULL : list[i].forward};
+
+        each(ctx, &t);
+    }
     if (list)
         mem_wipe(list, found.n * sizeof *list);
     free(list);

@@ -17,6 +17,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 #include "mail/address.h"
+#include "mail/replies.h"
 
 struct directory;
 
@@ -28,6 +29,7 @@ struct directory_account {
     uint64_t quota;    /* octets, 0: no limit */
     int64_t created;   /* seconds since 1970 */
     bool suspended;
+    enum reply_language language; /* of what we write to the person */
 };
 
 /* dir: absolute path. *repaired: what was done to a damaged environment, empty if nothing. */
@@ -66,8 +68,8 @@ void directory_accounts(struct directory *d, struct slice domain,
 /* Every account that is not suspended and has a password has a SCRAM verifier (and there is at least one). */
 bool directory_all_have_scram(struct directory *d);
 
-/* An alias sends mail for one address to targets (addresses; local ones in this issue); "@domain" catches
- * all. may_send: accounts among the targets may send as the alias. */
+/* An alias sends mail for one address to targets, here or elsewhere; "@domain" catches all. may_send:
+ * accounts among the targets may send as the alias. */
 struct directory_alias {
     char address[330];
     char target[330];
@@ -78,17 +80,22 @@ int directory_alias_remove(struct directory *d, struct slice address, struct sli
 void directory_aliases(struct directory *d, struct slice domain,
     bool (*each)(void *ctx, const struct directory_alias *a), void *ctx);
 
+struct directory_target {
+    const struct directory_account *account; /* NULL: it goes elsewhere */
+    const char *elsewhere;                   /* that address */
+    const char *forward;                     /* the address of ours that goes there: no account, an alias */
+};
+
 /*
- * Where mail for an address goes: the accounts, aliases followed (depth 10, each address once: S20),
- * sub-addresses
- * ("user+tag") tried without the tag, "postmaster" and "abuse" of a domain that has neither: the first
- * account of the domain. each() gets every account once. Returns ERR_OK, ERR_NO_USER (local domain, no such
- * address), ERR_NO_RELAY (not our domain). Suspended accounts are among them: they cannot log in, their mail
- * waits. each may be NULL.
+ * Where mail for an address goes: the accounts, and addresses elsewhere; aliases followed (depth 10, each
+ * address once: S20), sub-addresses ("user+tag") tried without the tag, "postmaster" and "abuse" of a domain
+ * that has neither: the first account of the domain. each() gets every one once. Returns ERR_OK, ERR_NO_USER
+ * (local domain, no such address), ERR_NO_RELAY (not our domain). Suspended accounts are among them: they
+ * cannot log in, their mail waits. each may be NULL.
  * "@domain" is asked before the first account of the domain is.
  */
 enum err_code directory_resolve(struct directory *d, const struct address *a,
-    void (*each)(void *ctx, const struct directory_account *account), void *ctx);
+    void (*each)(void *ctx, const struct directory_target *target), void *ctx);
 
 /* May this account write `address` as reverse-path or From? Its own, its sub-addresses, aliases with
  * may_send. */

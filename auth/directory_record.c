@@ -42,6 +42,7 @@ void record_write(const struct record *r, struct buf *out)
         set_text(o, "scram", r->scram);
         json_object_set_new(o, "quota", json_integer((json_int_t)r->quota));
         json_object_set_new(o, "suspended", json_boolean(r->suspended));
+        json_object_set_new(o, "language", json_string(reply_language_name(r->language)));
     }
     if (!r->removed) {
         json_object_set_new(o, "created", json_integer((json_int_t)r->created));
@@ -85,6 +86,7 @@ bool record_read(struct slice line, void **hold, struct record *out)
     out->quota = (uint64_t)number_of(o, "quota");
     out->serial = (uint64_t)number_of(o, "serial");
     out->created = number_of(o, "created");
+    reply_language_parse(text_of(o, "language"), &out->language); /* the first one when there is none */
     out->suspended = json_is_true(json_object_get(o, "suspended"));
     out->deliver = json_is_true(json_object_get(o, "deliver"));
     out->may_send = json_is_true(json_object_get(o, "may_send"));

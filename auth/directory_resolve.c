@@ -18,22 +18,31 @@ struct walk {
 
 void resolved_free(struct resolved *r)
 {
-    free(r->accounts);
+    free(r->target);
     *r = (struct resolved){0};
 }
 
-static void found(struct resolved *r, const struct entry *account)
+/* Each once, whichever way leads there. */
+static void found(struct resolved *r, struct resolved_target t)
 {
     if (r->n == RESOLVE_MAX)
         return;
     for (size_t i = 0; i < r->n; i++)
-        if (&r->accounts[i]->entry == account)
+        if (r->target[i].account == t.account && slice_eq(r->target[i].elsewhere, t.elsewhere))
             return;
     if (r->n == r->size) {
         r->size = r->size ? r->size * 2 : 4;
-        r->accounts = mem_realloc(r->accounts, r->size, sizeof *r->accounts);
+        r->target = mem_realloc(r->target, r->size, sizeof *r->target);
     }
-    r->accounts[r->n++] = (const struct entry_account *)account;
+    r->target[r->n++] = t;
+}
+
+static void found_account(struct walk *w, const struct entry *account)
+{
+    found(w->out, (struct resolved_target){.account = (const struct entry_account *)account,
+                      .elsewhere = SLICE(""),
+                      .domain = account->domain,
+                      .local = account->local});
 }
 
 /* Each address is looked up once, so aliases that go in circles end. */
@@ -51,24 +60,35 @@ static void add_todo(struct walk *w, struct slice domain, struct slice local, un
     w->todo[w->ntodo++] = (struct todo){domain, local, depth};
 }
 
-/* True when the address itself is there: an account, or an alias that delivers. */
-static bool look_up(struct walk *w, struct slice domain, struct slice local, unsigned depth)
+static void follow(struct walk *w, const struct todo *at, struct slice target)
+{
+    struct slice domain, local;
+
+    if (!table_split(target, &domain, &local))
+        return;
+    if (table_find(w->tables->domains, domain, SLICE(""), SLICE("")))
+        add_todo(w, domain, local, at->depth + 1);
+    else
+        found(
+            w->out, (struct resolved_target){.elsewhere = target, .domain = at->domain, .local = at->local});
+}
+
+/* True when `local` is there at the domain of `at`: an account, or an alias that delivers. */
+static bool look_up(struct walk *w, const struct todo *at, struct slice local)
 {
     const struct table *aliases = w->tables->aliases;
+    struct slice domain = at->domain;
     const struct entry *account = table_find(w->tables->accounts, domain, local, SLICE(""));
     bool there = account != NULL;
 
     if (account)
-        found(w->out, account);
+        found_account(w, account);
     for (size_t i = table_address_start(aliases, domain, local);
          i < aliases->n && entry_is(aliases->at[i], domain, local); i++) {
-        struct slice to_domain, to_local;
-
         if (!((const struct entry_alias *)aliases->at[i])->deliver)
             continue;
         there = true;
-        if (table_split(aliases->at[i]->target, &to_domain, &to_local))
-            add_todo(w, to_domain, to_local, depth + 1);
+        follow(w, at, aliases->at[i]->target);
     }
     return there;
 }
@@ -105,18 +125,18 @@ static void look_up_all_ways(struct walk *w, struct todo at)
     const struct table *accounts = w->tables->accounts;
     struct slice plain;
 
-    if (look_up(w, at.domain, at.local, at.depth))
+    if (look_up(w, &at, at.local))
         return;
-    if (without_tag(at.local, &plain) && look_up(w, at.domain, plain, at.depth))
+    if (without_tag(at.local, &plain) && look_up(w, &at, plain))
         return;
-    if (look_up(w, at.domain, SLICE(""), at.depth)) /* "@domain" */
+    if (look_up(w, &at, SLICE(""))) /* "@domain" */
         return;
     if (is_role_name(at.local)) {
         const struct entry *first =
             oldest(accounts, table_domain_start(accounts, at.domain), table_domain_end(accounts, at.domain));
 
         if (first)
-            found(w->out, first);
+            found_account(w, first);
     }
 }
 

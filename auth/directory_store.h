@@ -24,6 +24,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "mail/replies.h"
 
 enum record_kind { RECORD_DOMAIN, RECORD_ACCOUNT, RECORD_ALIAS };
 
@@ -38,6 +39,7 @@ struct record {
     int64_t created;
     uint64_t serial; /* the generation in which it was added; 0: now */
     bool suspended, deliver, may_send;
+    enum reply_language language; /* of an account */
 };
 
 struct store;

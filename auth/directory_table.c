@@ -65,6 +65,7 @@ struct entry *entry_of_record(const struct record *r)
         a->scram = keep(&text, r->scram);
         a->quota = r->quota;
         a->suspended = r->suspended;
+        a->language = r->language;
     } else if (r->kind == RECORD_ALIAS) {
         struct entry_alias *a = (struct entry_alias *)entry;
 
@@ -96,6 +97,7 @@ void entry_to_account(const struct entry_account *a, struct directory_account *o
     out->quota = a->quota;
     out->created = a->entry.created;
     out->suspended = a->suspended;
+    out->language = a->language;
 }
 
 void entry_to_alias(const struct entry_alias *a, struct directory_alias *out)

@@ -24,6 +24,7 @@ struct entry_account {
     struct slice name, hash, scram;
     uint64_t quota, octets, messages;
     bool suspended, usage_known;
+    enum reply_language language;
 };
 
 struct entry_alias {
@@ -76,8 +77,15 @@ struct tables {
 #define RESOLVE_DEPTH 10 /* aliases in a row (security.md S20) */
 #define RESOLVE_MAX 1000 /* aliases followed, and accounts found, for one address */
 
+/* One place the mail goes to. */
+struct resolved_target {
+    const struct entry_account *account; /* NULL: it goes elsewhere */
+    struct slice elsewhere;              /* the target of an alias that is at no domain of ours */
+    struct slice domain, local;          /* the address of ours that leads there */
+};
+
 struct resolved {
-    const struct entry_account **accounts;
+    struct resolved_target *target;
     size_t n, size;
 };
 

@@ -29,7 +29,8 @@ tests_unit_test_directory_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS)
 endif
 
 pkglibexec_PROGRAMS += auth/authd
-auth_authd_SOURCES = auth/authd.c auth/authd.h auth/authd_admin.c auth/authd_login.c auth/authd_mail.c
+auth_authd_SOURCES = auth/authd.c auth/authd.h auth/authd_admin.c auth/authd_keys.c auth/authd_login.c \
+	auth/authd_mail.c
 auth_authd_LDADD = auth/libauth.a store/libstore.a $(LIBS_AUTH)
 auth_libauth_a_SOURCES += \
 	auth/sasl.c auth/sasl.h \

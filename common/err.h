@@ -62,6 +62,11 @@
         "this server does not carry mail to other domains; check the recipient's address")                   \
     X(SENDER_DENIED, "NOPERM", 550, "5.7.1", "", INFO,                                                       \
         "the account that logged in may not send as that address; use its own address or ask for an alias")  \
+    X(BAD_FROM, "CANNOT", 554, "5.6.0", "", INFO,                                                            \
+        "the message's From line is malformed or there twice; write one From line with one address")         \
+    X(SENDING_LIMIT, "LIMIT", 450, "4.7.1", "", INFO,                                                        \
+        "the account has written to more recipients than it may in an hour or a day; send it later or ask "  \
+        "for more")                                                                                          \
     X(LOOP, "CANNOT", 554, "5.4.6", "", INFO,                                                                \
         "the message has gone round in circles; a forward points back to itself")                            \
     X(TOO_MANY, "LIMIT", 421, "4.7.0", "SYS/TEMP", INFO,                                                     \

@@ -71,10 +71,10 @@
         "u n, n times: s address")                                                                           \
     /* authd -> smtpd.parent */                                                                              \
     X(EXPANDED, 0,                                                                                           \
-        "s transaction, e code, u language of the account (enum reply_language), u n, n times: u index in "  \
-        "EXPAND, e code of this recipient, s account and s path of a mailbox here (empty: none), b usage "   \
-        "known, s address elsewhere (empty: none), s alias that forwards there (empty: written to "          \
-        "directly), s reverse-path to use then")                                                             \
+        "s transaction, e code, u language of the account (enum reply_language), b another one with the "    \
+        "rest follows, u n, n times: u index in EXPAND, e code of this recipient, s account of a mailbox "   \
+        "here (empty: none), s its path, b usage known, s address elsewhere (empty: none), s address of "    \
+        "ours that forwards there (empty: written to directly), s reverse-path to use then")                 \
     /* authd -> queued: all domains when the channel opens, then END; one again when it changes */           \
     X(DOMAIN_KEYS, 0,                                                                                        \
         "s domain (A-labels), b it is ours, u n, n times: s selector, s PEM of the private key")             \
@@ -108,8 +108,8 @@
         "slash behind each, b there were no others since the last time")                                     \
     /* smtpd.parent <-> deliver; COUNT: authd too */                                                         \
     X(DELIVER, 1,                                                                                            \
-        "s transaction, b replay, u seconds, u size, s trace fields (see mail/trace.h), u n, n: s path, "    \
-        "u number; fd: text")                                                                                \
+        "s transaction, b replay, u seconds, u size, s account that logged in (empty: none), s trace "       \
+        "fields (see mail/trace.h), u n, n: s path, u number; fd: text")                                     \
     X(DELIVERED, 0, "s transaction, e code, u size in the mailbox, u n, n times: e code, b was there")       \
     X(INSPECT, 1, "s transaction, u size; fd: text")                                                         \
     X(INSPECTED, 0, "s transaction, e code, u n, n times: s address in From:")                               \

@@ -59,6 +59,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(COMMAND, DEBUG, "a command of a client, for tracing")                                                  \
     X(REMOTE_TLS, INFO, "a server's TLS is not what was asked for")                                          \
     X(REMOTE_ODD, INFO, "a server broke the protocol")                                                       \
+    X(QUEUE_PART, INFO, "recipients of a message are in the queue, durable; part: its id there")             \
+    X(QUEUE_BACK, INFO, "the queue gives a message to mailboxes here; of: its id there")                     \
     X(QUEUE_DAMAGED, ERROR, "a file of the queue is damaged; it was moved to queue/damaged")                 \
     X(QUEUE_STATE, WARN, "the queue's state was rebuilt from its files, or disagreed with them")             \
     X(QUEUE_CHANGED, INFO, "the postamt command changed a message of the queue")                             \

@@ -45,11 +45,18 @@ static bool give_to_parent(struct smtp_session *s, int fd, uint64_t size)
     ipc_put_str(&out, s->helo);
     ipc_put(&out, buf_slice(&tls));
     ipc_put_u64(&out, s->is_extended);
-    ipc_put_u64(&out, false);
+    ipc_put_u64(&out, s->smtputf8);
+    ipc_put_u64(&out, s->is_8bit);
+    ipc_put_u64(&out, s->requiretls);
+    ipc_put_u64(&out, s->ret);
+    ipc_put(&out, s->envid);
     ipc_put_u64(&out, size);
     ipc_put_u64(&out, s->nrcpts);
-    for (const struct smtp_rcpt *r = s->rcpts; r; r = r->next)
+    for (const struct smtp_rcpt *r = s->rcpts; r; r = r->next) {
         ipc_put(&out, r->address);
+        ipc_put(&out, r->orcpt);
+        ipc_put_u64(&out, r->notify);
+    }
     ipc_put_fd(&out, fd);
     buf_free(&tls);
     return front_send(s->c, ROLE_SMTPD_PARENT, &out);

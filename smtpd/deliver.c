@@ -1,5 +1,5 @@
-/* The deliver: blocking; trace header, forged fields out, one file for all recipients, durable, then the
- * answer. */
+/* The deliver: blocking; trace header, what an account's message lacks, forged fields out, one file for all
+ * recipients, durable, then the answer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "mail/header.h"
+#include "mail/submitted.h"
 #include "mail/trace.h"
 #include "smtpd/roles.h"
 #include "smtpd/text.h"
@@ -31,7 +32,8 @@ struct job {
     struct id id;
     bool replay;
     int64_t when;
-    uint64_t size; /* of the text */
+    uint64_t size;        /* of the text */
+    struct slice account; /* that logged in; empty: none */
     struct trace trace;
     struct delivery_recipient *rcpts;
     size_t n;
@@ -39,7 +41,7 @@ struct job {
     uint64_t kept; /* of the file in the mailbox */
 };
 
-/* --- forged fields --- */
+/* --- the header --- */
 
 /* The text's first octets, as many as hold the header; slice of *b. */
 static int read_header(const struct job *j, struct buf *b, struct err *e)
@@ -77,11 +79,24 @@ static size_t merge(struct delivery_cut *cuts, const struct trace_range *ranges,
     return m;
 }
 
-static int find_cuts(
-    const struct job *j, struct slice our_name, struct delivery_cut **cuts, size_t *ncuts, struct err *e)
+/* What must not stay in the header, and what an account's message lacks. */
+static size_t fix(
+    const struct job *j, struct slice head, struct trace_range *ranges, size_t max, struct buf *add)
+{
+    struct submitted who = {.from = j->trace.reverse_path.n ? j->trace.reverse_path : j->account,
+        .host = j->trace.by,
+        .id = j->trace.id,
+        .now = j->when};
+
+    return j->account.n ? submitted_fix(head, &who, ranges, max, add)
+                        : trace_forged(head, j->trace.by, ranges, max);
+}
+
+static int fix_header(
+    const struct job *j, struct buf *add, struct delivery_cut **cuts, size_t *ncuts, struct err *e)
 {
     struct buf head = BUF_INIT(SMTP_HEADER_MAX + HEAD_FIRST);
-    size_t max = CUTS_FIRST, n;
+    size_t max = CUTS_FIRST, n, before = add->n;
     struct trace_range *ranges = mem_zalloc(max, sizeof *ranges);
 
     *cuts = NULL;
@@ -91,11 +106,12 @@ static int find_cuts(
         free(ranges);
         return -1;
     }
-    n = trace_forged(buf_slice(&head), our_name, ranges, max);
+    n = fix(j, buf_slice(&head), ranges, max, add);
     if (n > max) { /* the header's size bounds it */
         max = n;
         ranges = mem_realloc(ranges, max, sizeof *ranges);
-        n = trace_forged(buf_slice(&head), our_name, ranges, max);
+        buf_cut(add, before);
+        n = fix(j, buf_slice(&head), ranges, max, add);
         INVARIANT(n == max);
     }
     if (n) {
@@ -129,12 +145,16 @@ static int spool(const struct deliver *d, struct role *r, struct job *j, struct 
     size_t ncuts;
     int rc;
 
-    if (check_text(j, e) < 0 || find_cuts(j, slice_str(r->settings->hostname), &cuts, &ncuts, e) < 0)
+    if (check_text(j, e) < 0)
         return -1;
     j->trace.by = slice_str(r->settings->hostname);
     j->trace.id = slice_str(j->id.text);
     j->trace.now = j->when;
     trace_write(&head, &j->trace, true);
+    if (fix_header(j, &head, &cuts, &ncuts, e) < 0) {
+        buf_free(&head);
+        return -1;
+    }
     INVARIANT(!head.full);
     rc =
         delivery_spool(d->spool_dir, &j->id, buf_slice(&head), j->text, 0, j->size, cuts, ncuts, &j->kept, e);
@@ -184,6 +204,7 @@ static bool read_job(struct ipc_in *in, struct job *j)
     j->replay = ipc_get_bool(in);
     when = ipc_get_u64(in);
     j->size = ipc_get_u64(in);
+    j->account = ipc_get(in);
     record = ipc_get(in);
     n = ipc_get_u64(in);
     if (in->bad || !id_is_valid(id) || when > INT64_MAX || j->size > INT64_MAX || n == 0 ||
@@ -229,6 +250,50 @@ static bool on_deliver(struct role *r, int parent, struct ipc_in *in)
         ok = ipc_send_now(parent, &out) == 0;
     }
     free(j.rcpts);
+    if (j.text >= 0)
+        close(j.text);
+    return ok;
+}
+
+/* --- whose message is it? --- */
+
+static void inspect(const struct job *j, struct arena *arena, struct slice *from, size_t *n, struct err *e)
+{
+    struct buf head = BUF_INIT(SMTP_HEADER_MAX + HEAD_FIRST);
+
+    *n = 0;
+    if (check_text(j, e) == 0 && read_header(j, &head, e) == 0 &&
+        !submitted_from(buf_slice(&head), arena, from, SMTP_AUTHORS_MAX, n)) {
+        err_set(e, ERR_BAD_FROM, "From");
+        *n = 0;
+    }
+    buf_free(&head);
+}
+
+static bool on_inspect(int parent, struct ipc_in *in)
+{
+    struct slice id = ipc_get(in), from[SMTP_AUTHORS_MAX];
+    struct job j = {.size = ipc_get_u64(in)};
+    struct arena arena;
+    struct err e = {0};
+    struct ipc_out out;
+    size_t n;
+    bool ok;
+
+    j.text = ipc_get_fd(in);
+    ok = ipc_end(in) && j.size <= INT64_MAX;
+    if (ok) {
+        arena_init(&arena, (size_t)1 << 20);
+        inspect(&j, &arena, from, &n, &e);
+        ipc_begin(&out, IPC_INSPECTED);
+        ipc_put(&out, id);
+        ipc_put_u64(&out, e.code);
+        ipc_put_u64(&out, n);
+        for (size_t i = 0; i < n; i++)
+            ipc_put(&out, from[i]);
+        arena_free(&arena);
+        ok = ipc_send_now(parent, &out) == 0;
+    }
     if (j.text >= 0)
         close(j.text);
     return ok;
@@ -280,8 +345,9 @@ static int run(struct role *r, struct err *e)
     r->state = d;
     while (role_next(r, &store, &in, &peer, &instance) == 1) {
         int fd = role_peer_fd(r, peer, instance);
-        bool ok =
-            in.type == IPC_DELIVER ? on_deliver(r, fd, &in) : in.type == IPC_COUNT && on_count(r, fd, &in);
+        bool ok = in.type == IPC_DELIVER   ? on_deliver(r, fd, &in)
+                  : in.type == IPC_INSPECT ? on_inspect(fd, &in)
+                                           : in.type == IPC_COUNT && on_count(r, fd, &in);
 
         if (!ok)
             role_peer_bad(r, peer, instance, &in);

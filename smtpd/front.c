@@ -89,7 +89,10 @@ void smtp_forget_mail(struct smtp_session *s)
     s->rcpts = NULL;
     s->last_rcpt = &s->rcpts;
     s->nrcpts = s->envelope = 0;
-    s->from = s->asked = SLICE("");
+    s->from = s->envid = SLICE("");
+    s->asked = NULL;
+    s->ret = 0;
+    s->smtputf8 = s->is_8bit = s->requiretls = false;
     arena_free(&s->arena);
 }
 

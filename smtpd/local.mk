@@ -1,12 +1,12 @@
 # smtpd/: floor 4, receiving mail: the SMTP front, the parent with its transactions, the delivers
 noinst_LIBRARIES += smtpd/libsmtpd.a
-LIBS_SMTPD = smtpd/libsmtpd.a $(LIBS_SESSION)
+LIBS_SMTPD = smtpd/libsmtpd.a queue/libqueue.a $(LIBS_SESSION)
 smtpd_libsmtpd_a_SOURCES = \
 	smtpd/smtpd.h smtpd/commands.c smtpd/front.c \
 	smtpd/cmd_auth.c smtpd/cmd_bdat.c smtpd/cmd_data.c smtpd/cmd_helo.c smtpd/cmd_mail.c smtpd/cmd_misc.c \
 	smtpd/cmd_rcpt.c smtpd/cmd_starttls.c \
 	smtpd/parse.c smtpd/parse.h smtpd/text.c smtpd/text.h \
-	smtpd/parent.c smtpd/parent.h smtpd/transaction.c smtpd/pool.c \
+	smtpd/parent.c smtpd/parent.h smtpd/transaction.c smtpd/enqueue.c smtpd/pool.c \
 	smtpd/deliver.c smtpd/roles.h
 
 pkglibexec_PROGRAMS += smtpd/smtpd

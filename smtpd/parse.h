@@ -38,6 +38,17 @@ enum smtp_params smtp_parse_param(struct slice *rest, struct smtp_param *out);
 bool smtp_parse_xtext(struct slice in, struct buf *out);
 
 /*
+ * The value of NOTIFY (RFC 3461 4.1): NEVER alone, or some of SUCCESS, FAILURE, DELAY. bits: enum dsn_notify.
+ */
+bool smtp_parse_notify(struct slice in, unsigned *bits);
+/*
+ * The value of ORCPT (RFC 3461 4.2, RFC 6533 3): "type;address", the address decoded from xtext, and what has
+ * the type utf-8 from its own encoding. Octets beyond ASCII only of that type, and in the value itself only
+ * with smtputf8. False as for xtext.
+ */
+bool smtp_parse_orcpt(struct slice in, bool smtputf8, struct buf *out);
+
+/*
  * The arguments of BDAT (RFC 3030 2): "86", "86 LAST". SMTP_CHUNK_HUGE: a number that no 64 bits hold.
  */
 enum smtp_chunk { SMTP_CHUNK, SMTP_CHUNK_HUGE, SMTP_CHUNK_BAD };

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "smtpd/parent.h"
+#include "smtpd/text.h"
 
 /* --- queues --- */
 
@@ -93,8 +94,8 @@ static bool give_transaction(struct smtpd_parent *p, unsigned i)
     if (!t)
         return false;
     pool_unqueue(p, t);
-    if (!transaction_deliver(t, &out)) { /* out of file descriptors */
-        t->step = STEP_EXPANDING;        /* it is in no queue */
+    if (!transaction_job(t, &out)) { /* out of file descriptors */
+        t->step = STEP_EXPANDING;    /* it is in no queue */
         transaction_finish(p, t, ERR_UNAVAILABLE);
         return true;
     }
@@ -157,7 +158,7 @@ static bool on_delivered(struct smtpd_parent *p, unsigned instance, struct ipc_i
     enum err_code code = ipc_get_err(in), *codes;
     uint64_t size = ipc_get_u64(in), n = ipc_get_u64(in);
 
-    if (in->bad || !t || !slice_eq(id, slice_str(t->id.text)) || n != t->nbatch)
+    if (in->bad || !t || t->step != STEP_DELIVERING || !slice_eq(id, slice_str(t->id.text)) || n != t->nbatch)
         return false;
     codes = mem_zalloc(n, sizeof *codes);
     for (size_t i = 0; i < n; i++) {
@@ -171,6 +172,32 @@ static bool on_delivered(struct smtpd_parent *p, unsigned instance, struct ipc_i
     p->pool[instance].transaction = NULL;
     transaction_delivered(p, t, code, size, codes);
     free(codes);
+    pool_work(p);
+    return true;
+}
+
+static bool on_inspected(struct smtpd_parent *p, unsigned instance, struct ipc_in *in)
+{
+    struct transaction *t = p->pool[instance].transaction;
+    struct slice id = ipc_get(in);
+    enum err_code code = ipc_get_err(in);
+    uint64_t n = ipc_get_u64(in), got = 0;
+    char **authors;
+
+    if (in->bad || !t || t->step != STEP_INSPECTING || !slice_eq(id, slice_str(t->id.text)) ||
+        n > SMTP_AUTHORS_MAX)
+        return false;
+    authors = mem_zalloc(n + 1, sizeof *authors);
+    while (got < n && (authors[got] = slice_dup(ipc_get(in))))
+        got++;
+    if (!ipc_end(in) || got < n) {
+        while (got > 0)
+            free(authors[--got]);
+        free(authors);
+        return false;
+    }
+    p->pool[instance].transaction = NULL;
+    transaction_inspected(p, t, code, authors, got);
     pool_work(p);
     return true;
 }
@@ -209,5 +236,7 @@ bool pool_message(struct smtpd_parent *p, unsigned instance, struct ipc_in *in)
         return false;
     if (in->type == IPC_DELIVERED)
         return on_delivered(p, instance, in);
+    if (in->type == IPC_INSPECTED)
+        return on_inspected(p, instance, in);
     return in->type == IPC_COUNTED && on_counted(p, instance, in);
 }

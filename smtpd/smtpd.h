@@ -14,6 +14,7 @@
 
 #include "common/arena.h"
 #include "common/log.h"
+#include "mail/address.h"
 #include "session/front.h"
 #include "smtpd/parse.h"
 #include "smtpd/text.h"
@@ -50,6 +51,8 @@ enum smtp_phase {
 struct smtp_rcpt {
     struct smtp_rcpt *next;
     struct slice address;
+    struct slice orcpt; /* "type;address", decoded; empty: none was given */
+    unsigned notify;    /* enum dsn_notify; 0: none was given */
 };
 
 struct smtp_command;
@@ -73,12 +76,15 @@ struct smtp_session {
     struct arena arena;
     bool has_mail;
     struct id id;
-    int64_t began;     /* monotonic ms */
-    struct slice from; /* empty: the null reverse-path */
+    int64_t began;      /* monotonic ms */
+    struct slice from;  /* empty: the null reverse-path */
+    struct slice envid; /* decoded; empty: none was given */
+    unsigned ret;       /* enum envelope_ret */
+    bool smtputf8, is_8bit, requiretls;
     struct smtp_rcpt *rcpts, **last_rcpt;
     size_t nrcpts;
-    size_t envelope;    /* octets of the addresses */
-    struct slice asked; /* the recipient authd is asked about */
+    size_t envelope;         /* octets of the addresses */
+    struct smtp_rcpt *asked; /* the recipient authd is asked about */
     bool in_chunks;
     struct {
         uint64_t left;
@@ -122,6 +128,11 @@ void smtp_wait(struct smtp_session *s, enum smtp_phase phase);
 void smtp_go(struct smtp_session *s);
 /* Forgets the transaction (RSET, its end, EHLO, STARTTLS). */
 void smtp_forget_mail(struct smtp_session *s);
+/*
+ * An address of MAIL or RCPT that was parsed: beyond ASCII only with SMTPUTF8 (RFC 6531), and its domain must
+ * be one by IDNA2008. True: *text is a copy of it in the command's arena.
+ */
+bool smtp_take_address(struct smtp_session *s, const struct address *a, bool smtputf8, struct slice *text);
 /* Input the client sent before it could know our answer. */
 bool smtp_has_input(const struct smtp_session *s);
 /* Says that it broke the rules of pipelining, and closes (S17). */

@@ -21,7 +21,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define PEERS 5
+#define PEERS 6
 #define WORKERS 4
 #define REPEAT_MAX 5
 
@@ -63,7 +63,7 @@ static int run_imap(struct role *r, struct err *e)
 
 static struct daemon daemons[] = {
     {.peers = {{ROLE_SMTPD_FRONT, 0}, {ROLE_SMTPD_FRONT, 1}, {ROLE_AUTHD, 0}, {ROLE_SMTPD_DELIVER, 0},
-         {ROLE_SMTPD_DELIVER, 1}}},
+         {ROLE_SMTPD_DELIVER, 1}, {ROLE_QUEUED, 0}}},
     {.ops = {.id = ROLE_IMAPD_PARENT,
          .run = run_imap,
          .message = parent_message,
@@ -71,10 +71,11 @@ static struct daemon daemons[] = {
          .reloaded = parent_reloaded,
          .status = parent_status},
         .peers = {{ROLE_IMAPD_FRONT, 0}, {ROLE_IMAPD_FRONT, 1}, {ROLE_AUTHD, 0}, {ROLE_IMAPD_SPAWNER, 0},
-            {ROLE_IMAPD_FRONT, 2}}},
+            {ROLE_IMAPD_FRONT, 2}, {ROLE_IMAPD_FRONT, 3}}},
 };
 
-static struct settings settings = {.connections_per_address = 4,
+static struct settings settings = {.hostname = (char *)"mx.example.test",
+    .connections_per_address = 4,
     .smtp_connections_per_address = 4,
     .connections_per_user = 3,
     .new_per_minute = 1000,

@@ -4,6 +4,7 @@
 
 #include "common/ascii.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 #include "mail/address.h"
 #include "smtpd/parse.h"
 
@@ -19,6 +20,7 @@ static void params(struct slice rest, struct slice line)
     struct smtp_param p;
     struct buf text = BUF_INIT(1 << 20);
     size_t before = rest.n;
+    unsigned bits;
 
     while (smtp_parse_param(&rest, &p) == SMTP_PARAM) {
         INVARIANT(rest.n < before);
@@ -26,6 +28,13 @@ static void params(struct slice rest, struct slice line)
         inside(p.name, line);
         inside(p.value, line);
         INVARIANT(p.name.n > 0 && (p.has_value ? p.value.n > 0 : p.value.n == 0));
+        smtp_parse_notify(p.value, &bits);
+        buf_clear(&text);
+        if (smtp_parse_orcpt(p.value, true, &text)) {
+            INVARIANT(utf8_is_valid(buf_slice(&text)) && text.n <= p.value.n);
+            for (size_t i = 0; i < text.n; i++)
+                INVARIANT(!ascii_is_control(text.p[i]));
+        }
         buf_clear(&text);
         if (smtp_parse_xtext(p.value, &text)) {
             INVARIANT(smtp_parse_xtext(p.value, NULL) && text.n <= p.value.n);

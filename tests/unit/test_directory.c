@@ -94,9 +94,12 @@ static struct directory *with_people(void)
     return d;
 }
 
-static void add_to(void *ctx, const struct directory_account *a)
+static void add_to(void *ctx, const struct directory_target *t)
 {
-    buf_printf(ctx, "%s ", a->address);
+    if (t->account)
+        buf_printf(ctx, "%s ", t->account->address);
+    else
+        buf_printf(ctx, "%s>%s ", t->forward, t->elsewhere);
 }
 
 static void assert_goes(struct directory *d, const char *address, const char *want)
@@ -423,7 +426,8 @@ static void aliases(void **state)
         {"ann@example.org", "bob@example.org", false, true, ERR_OK},     /* who may send as her */
         {"lists+x@example.org", "bob@example.org", true, false, ERR_OK},
         {"x@example.com", "bob@example.org", true, false, ERR_NO_DOMAIN},
-        {"x@example.org", "x@example.com", true, false, ERR_NO_DOMAIN},
+        {"x@example.org", "x@example.com", true, true, ERR_NO_USER}, /* nobody can log in there */
+        {"x@example.org", "Peter@Example.com", true, false, ERR_OK},
         {"x@example.org", "nobody@example.org", true, false, ERR_NO_USER},
         {"x@example.org", "x@example.org", true, false, ERR_LOOP},
         {"x@example.org", "bob@example.org", false, false, ERR_USAGE},
@@ -451,7 +455,8 @@ static void aliases(void **state)
     assert_string_equal(buf_str(&list),
         "@example.net>cid@example.net ann@example.org>bob@example.org (no mail) (sends) "
         "info@example.org>ann@example.org (sends) info@example.org>bob@example.org (no mail) (sends) "
-        "info@example.org>cid@example.net lists+x@example.org>bob@example.org ");
+        "info@example.org>cid@example.net lists+x@example.org>bob@example.org "
+        "x@example.org>peter@example.com ");
     assert_goes(d, "info@example.org", "ann@example.org cid@example.net ");
     assert_goes(d, "info+tag@example.org", "ann@example.org cid@example.net ");
     assert_int_equal(directory_alias_remove(d, SLICE("info@example.org"), SLICE("ann@example.org"), &e), 0);
@@ -468,30 +473,23 @@ static void where_mail_goes(void **state)
     static const struct {
         const char *address, *want;
     } rows[] = {
-        {"ann@example.org", "ann@example.org "},
-        {"ANN@EXAMPLE.ORG", "ann@example.org "},
-        {"ann+shop@example.org", "ann@example.org "},
-        {"ann+a+b@example.org", "ann@example.org "},
-        {"nobody@example.org", "no user"},
-        {"nobody+x@example.org", "no user"},
-        {"+x@example.org", "no user"},
-        {"\"ann+x y\"@example.org", "no user"},
-        {"ann@example.com", "no relay"},
-        {"ann@[127.0.0.1]", "no relay"},
-        {"postmaster@example.org", "ann@example.org "},
-        {"Abuse@example.org", "ann@example.org "},
-        {"abuse+x@example.org", "no user"},
+        {"ann@example.org", "ann@example.org "}, {"ANN@EXAMPLE.ORG", "ann@example.org "},
+        {"ann+shop@example.org", "ann@example.org "}, {"ann+a+b@example.org", "ann@example.org "},
+        {"nobody@example.org", "no user"}, {"nobody+x@example.org", "no user"}, {"+x@example.org", "no user"},
+        {"\"ann+x y\"@example.org", "no user"}, {"ann@example.com", "no relay"},
+        {"ann@[127.0.0.1]", "no relay"}, {"postmaster@example.org", "ann@example.org "},
+        {"Abuse@example.org", "ann@example.org "}, {"abuse+x@example.org", "no user"},
         {"postmaster", "ann@example.org "}, /* the oldest domain's */
         {"hostmaster@example.org", "no user"},
         {"whatever@example.net", "cid@example.net "}, /* @example.net */
-        {"postmaster@example.net", "cid@example.net "},
-        {"a0@example.org", "bob@example.org "},
+        {"postmaster@example.net", "cid@example.net "}, {"a0@example.org", "bob@example.org "},
         {"a9@example.org", "bob@example.org "},
         {"a10@example.org", "no user"}, /* an eleventh in a row is not followed */
-        {"ping@example.org", "no user"},
-        {"pong@example.org", "no user"},
-        {"wide@example.org", "ann@example.org bob@example.org "},
-        {"gone@example.org", "no user"},
+        {"ping@example.org", "no user"}, {"pong@example.org", "no user"},
+        {"wide@example.org", "ann@example.org bob@example.org "}, {"gone@example.org", "no user"},
+        {"sales@example.org", "sales@example.org>peter@example.com ann@example.org "},
+        {"sales+x@example.org", "sales+x@example.org>peter@example.com ann@example.org "},
+        {"firm@example.org", "ann@example.org sales@example.org>peter@example.com "}, /* once */
     };
     struct directory *d = with_people();
     char address[40], target[40];
@@ -510,6 +508,10 @@ static void where_mail_goes(void **state)
     assert_int_equal(add_alias(d, "wide@example.org", "bob@example.org", true, false), ERR_OK);
     assert_int_equal(add_alias(d, "wide@example.org", "ann@example.org", true, false), ERR_OK);
     assert_int_equal(add_alias(d, "wide@example.org", "a1@example.org", true, false), ERR_OK);
+    assert_int_equal(add_alias(d, "sales@example.org", "ann@example.org", true, false), ERR_OK);
+    assert_int_equal(add_alias(d, "sales@example.org", "peter@example.com", true, false), ERR_OK);
+    assert_int_equal(add_alias(d, "firm@example.org", "sales@example.org", true, false), ERR_OK);
+    assert_int_equal(add_alias(d, "firm@example.org", "ann@example.org", true, false), ERR_OK);
     assert_int_equal(add_account(d, "tmp@example.org"), ERR_OK);
     assert_int_equal(add_alias(d, "gone@example.org", "tmp@example.org", true, false), ERR_OK);
     assert_int_equal(directory_account_remove(d, SLICE("tmp@example.org"), NULL), 0);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "mail/dsn.h"
 #include "smtpd/parse.h"
 
 static void assert_slice(struct slice s, const char *want)
@@ -81,7 +82,8 @@ static void test_params(void **state)
         {" SIZE=", "!"},
         {" SIZE==", "!"},
         {" SIZE=1=2", "!"},
-        {" SIZE=1\xc3\xa4", "!"},
+        {" ORCPT=utf-8;\xc3\xa4", "ORCPT=utf-8;\xc3\xa4|"},
+        {" X\xc3\xa4=1", "!"},
         {" X Y\"", "X|!"},
     };
 
@@ -159,6 +161,74 @@ static void test_xtext(void **state)
     }
 }
 
+static void test_notify(void **state)
+{
+    static const struct {
+        const char *in;
+        int want; /* -1: refused */
+    } rows[] = {{"NEVER", DSN_NEVER}, {"never", DSN_NEVER}, {"SUCCESS", DSN_SUCCESS},
+        {"SUCCESS,FAILURE,DELAY", DSN_SUCCESS | DSN_FAILURE | DSN_DELAY}, {"DELAY,DELAY", DSN_DELAY},
+        {"", -1}, {",", -1}, {"SUCCESS,", -1}, {",SUCCESS", -1}, {"SUCCESS,,DELAY", -1},
+        {"NEVER,SUCCESS", -1}, {"ALWAYS", -1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        unsigned bits;
+        bool ok = smtp_parse_notify(slice_str(rows[i].in), &bits);
+
+        if (ok ? (int)bits != rows[i].want : rows[i].want != -1)
+            fail_msg("%s", rows[i].in);
+    }
+}
+
+static void test_orcpt(void **state)
+{
+    static const struct {
+        const char *in, *plain, *utf8; /* NULL: refused; without and with SMTPUTF8 */
+    } rows[] = {
+        {"rfc822;a@b", "rfc822;a@b", "rfc822;a@b"},
+        {"RFC822;a+2Bb@c", "RFC822;a+b@c", "RFC822;a+b@c"},
+        {"x-my-type;+20", "x-my-type; ", "x-my-type; "},
+        {"utf-8;a\\x{2B}b", "utf-8;a+b", "utf-8;a+b"},
+        {"utf-8;\\x{f6}", "utf-8;\xc3\xb6", "utf-8;\xc3\xb6"},
+        {"utf-8;\xc3\xb6", NULL, "utf-8;\xc3\xb6"},
+        {"UTF-8;\\x{1F600}x", "UTF-8;\xf0\x9f\x98\x80x", "UTF-8;\xf0\x9f\x98\x80x"},
+        {"", NULL, NULL},
+        {";", NULL, NULL},
+        {"rfc822;", NULL, NULL},
+        {";a@b", NULL, NULL},
+        {"a@b", NULL, NULL},
+        {"rf c;a", NULL, NULL},
+        {"rfc822;a+0Ab", NULL, NULL}, /* S07 */
+        {"rfc822;a+FFb", NULL, NULL},
+        {"rfc822;\xc3\xb6", NULL, NULL},
+        {"utf-8;\xf6", NULL, NULL},
+        {"utf-8;a+2Bb", NULL, NULL},
+        {"utf-8;\\x{A}", NULL, NULL},
+        {"utf-8;\\x{0}", NULL, NULL},
+        {"utf-8;\\x{85}", NULL, NULL},
+        {"utf-8;\\x{}", NULL, NULL},
+        {"utf-8;\\x{D800}", NULL, NULL},
+        {"utf-8;\\x{110000}", NULL, NULL},
+        {"utf-8;\\x{00000041}", NULL, NULL},
+        {"utf-8;\\x{41", NULL, NULL},
+        {"utf-8;\\", NULL, NULL},
+        {"utf-8;\\\\", NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int utf8 = 0; utf8 < 2; utf8++) {
+            struct buf got = BUF_INIT(1000);
+            const char *want = utf8 ? rows[i].utf8 : rows[i].plain;
+            bool ok = smtp_parse_orcpt(slice_str(rows[i].in), utf8, &got);
+
+            if (ok != (want != NULL) || (ok && !slice_eq(buf_slice(&got), slice_str(want))))
+                fail_msg("%s gives %s%s", rows[i].in, ok ? "" : "no ", buf_str(&got));
+            buf_free(&got);
+        }
+}
+
 static void test_chunk(void **state)
 {
     static const struct {
@@ -206,6 +276,8 @@ int main(void)
         cmocka_unit_test(test_params),
         cmocka_unit_test(test_many_params),
         cmocka_unit_test(test_xtext),
+        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_orcpt),
         cmocka_unit_test(test_chunk),
     };
 

@@ -43,6 +43,7 @@ static struct settings settings = {
 static unsigned ports[2];
 static struct buf kept = {.cap = 1 << 20};
 static struct buf envelope = {.cap = 1 << 20};
+static struct buf flags = {.cap = 1 << 20}; /* what came with MAIL and RCPT */
 static enum err_code done_code;
 static bool parent_is_silent;
 
@@ -99,6 +100,13 @@ static bool authd(void *ctx, struct ipc *ch, struct ipc_in *in)
     switch (in->type) {
     case IPC_RCPT_ASK:
         text = ipc_get(in);
+        /* who logged in may write to elsewhere */
+        if (ipc_get_bool(in) && slice_ends(text, SLICE(".example"))) {
+            assert_true(ipc_end(in));
+            send_code(ch, IPC_RCPT_ANSWER, session, ERR_OK);
+            return true;
+        }
+        assert_true(ipc_end(in));
         send_code(ch, IPC_RCPT_ANSWER, session,
             !slice_ends(text, SLICE(".org"))      ? ERR_NO_RELAY
             : slice_starts(text, SLICE("full"))   ? ERR_OVER_QUOTA
@@ -151,16 +159,24 @@ static bool parent(void *ctx, struct ipc *ch, struct ipc_in *in)
     assert_int_equal(s.n, 13);
     memcpy(id, s.p, s.n);
     buf_clear(&envelope);
+    buf_clear(&flags);
     buf_add(&envelope, ipc_get(in));
     buf_add_char(&envelope, ' ');
     buf_add(&envelope, ipc_get(in)); /* helo */
     ipc_get(in);
     ipc_get_bool(in);
-    ipc_get_bool(in);
+    buf_printf(&flags, "utf8=%d", ipc_get_bool(in));
+    buf_printf(&flags, " 8bit=%d", ipc_get_bool(in));
+    buf_printf(&flags, " tls=%d", ipc_get_bool(in));
+    buf_printf(&flags, " ret=%d", (int)ipc_get_u64(in));
+    s = ipc_get(in);
+    buf_printf(&flags, " envid=%.*s", SLICE_FMT(s));
     size = ipc_get_u64(in);
     for (n = ipc_get_u64(in); n > 0; n--) {
         buf_add_char(&envelope, ' ');
         buf_add(&envelope, ipc_get(in));
+        s = ipc_get(in);
+        buf_printf(&flags, " [%.*s %d]", SLICE_FMT(s), (int)ipc_get_u64(in));
     }
     fd = ipc_get_fd(in);
     assert_true(ipc_end(in));
@@ -375,7 +391,8 @@ static void test_mail(void **state)
 {
     (void)state;
     D(0, "S: 220 ~", "C: EHLO c.test", "S: 250-mx.example.org", "S: 250-PIPELINING",
-        "S: 250-ENHANCEDSTATUSCODES", "S: 250-SIZE 70000", "S: 250-8BITMIME", "S: 250 CHUNKING",
+        "S: 250-ENHANCEDSTATUSCODES", "S: 250-SIZE 70000", "S: 250-8BITMIME", "S: 250-DSN", "S: 250-SMTPUTF8",
+        "S: 250 CHUNKING",
         "C: MAIL FROM: <a@b.test> SIZE=10^RCPT TO:<Anna@Example.org>^RCPT TO:<nobody@example.org>^RCPT "
         "TO:<x@relay.test>^RCPT TO:<full@example.org>^DATA",
         "S: 250 2.1.0 ~", "S: 250 2.1.5 ~", "S: 550 5.1.1 ~", "S: 550 5.7.1 ~", "S: 452 4.2.2 ~", "S: 354 ~",
@@ -420,8 +437,57 @@ static void test_arguments(void **state)
         "S: 501 ~", "C: MAIL FROM:<;sleep 60;>", "S: 501 5.1.7 ~", "C: MAIL FROM:a@b.test", "S: 501 ~");
     D(0, HELLO, "C: MAIL FROM:<a@b.test> AUTH=<> BODY=8BITMIME SIZE=70000", "S: 250 ~", "C: RCPT TO:<>",
         "S: 501 5.1.3 ~", "C: RCPT TO:<\"\"@example.org>", "S: 501 ~", "C: RCPT TO:<u>", "S: 501 ~",
-        "C: RCPT TO:<u@example.org> NOTIFY=NEVER", "S: 555 ~", "C: RCPT TO:<u@[127.0.0.1]>", "S: 550 5.7.1 ~",
-        "C: RCPT TO:<\"u@remote.test\"@relay.test>", "S: 550 5.7.1 ~");
+        "C: RCPT TO:<u@example.org> NOTIFY=NEVER X", "S: 555 ~", "C: RCPT TO:<u@[127.0.0.1]>",
+        "S: 550 5.7.1 ~", "C: RCPT TO:<\"u@remote.test\"@relay.test>", "S: 550 5.7.1 ~");
+}
+
+/* RFC 3461, 6531, 8689 */
+static void test_extensions(void **state)
+{
+    (void)state;
+    D(0, HELLO, "C: MAIL FROM:<a@b.test> RET=HDRS ENVID=a+2Bb BODY=8BITMIME", "S: 250 ~",
+        "C: RCPT TO:<u@example.org> NOTIFY=success,DELAY ORCPT=rfc822;u+2Bx@z.test", "S: 250 ~",
+        "C: RCPT TO:<v@example.org> ORCPT=utf-8;j\\x{f6}rg@z.test NOTIFY=NEVER", "S: 250 ~",
+        "C: RCPT TO:<w@example.org>", "S: 250 ~", "C: DATA", "S: 354 ~", "C: .", "S: 250 ~", "kept:");
+    assert_string_equal(buf_str(&flags), "utf8=0 8bit=1 tls=0 ret=2 envid=a+b [rfc822;u+x@z.test 10] "
+                                         "[utf-8;j\xc3\xb6rg@z.test 1] [ 0]");
+    /* what was said belongs to its transaction only */
+    D(0, HELLO, "C: MAIL FROM:<a@b.test> RET=FULL ENVID=x SMTPUTF8", "S: 250 ~", "C: RSET", "S: 250 ~",
+        "C: MAIL FROM:<a@b.test> BODY=7BIT", "S: 250 ~", "C: RCPT TO:<u@example.org>", "S: 250 ~", "C: DATA",
+        "S: 354 ~", "C: .", "S: 250 ~");
+    assert_string_equal(buf_str(&flags), "utf8=0 8bit=0 tls=0 ret=0 envid= [ 0]");
+    D(0, HELLO, "C: MAIL FROM:<a@b.test> RET=BODY", "S: 501 ~", "C: MAIL FROM:<a@b.test> RET", "S: 501 ~",
+        "C: MAIL FROM:<a@b.test> RET=FULL RET=FULL", "S: 501 ~", "C: MAIL FROM:<a@b.test> ENVID=a+0A",
+        "S: 501 5.5.4 ~", "C: MAIL FROM:<a@b.test> ENVID=a+FF", "S: 501 5.5.4 ~",
+        "C: MAIL FROM:<a@b.test> SMTPUTF8=1", "S: 501 ~", "C: MAIL FROM:<a@b.test> REQUIRETLS", "S: 555 ~");
+    D(0, HELLO, "C: MAIL FROM:<a@b.test>", "S: 250 ~", "C: RCPT TO:<u@example.org> NOTIFY=NEVER,DELAY",
+        "S: 501 ~", "C: RCPT TO:<u@example.org> NOTIFY=NEVER NOTIFY=NEVER", "S: 501 ~",
+        "C: RCPT TO:<u@example.org> ORCPT=rfc822;a+0Ab@c", "S: 501 5.5.4 ~",
+        "C: RCPT TO:<u@example.org> ORCPT=utf-8;j\xc3\xb6rg@c", "S: 501 ~",
+        "C: RCPT TO:<u@example.org> ORCPT=rfc822;x ORCPT=rfc822;x", "S: 501 ~");
+}
+
+static void test_utf8(void **state)
+{
+    (void)state;
+    D(0, HELLO, "C: MAIL FROM:<j\xc3\xb6rg@b.test>", "S: 553 5.6.7 ~", "C: MAIL FROM:<a@m\xc3\xbcller.test>",
+        "S: 553 5.6.7 ~", "C: MAIL FROM:<j\xf6rg@b.test> SMTPUTF8", "S: 553 ~",
+        "C: MAIL FROM:<a@\xe2\x98\x83.test> SMTPUTF8", "S: 553 5.1.2 ~", "C: MAIL FROM:<a@b.test>",
+        "S: 250 ~", "C: RCPT TO:<j\xc3\xb6rg@example.org>", "S: 553 5.6.7 ~");
+    D(0, HELLO, "C: MAIL FROM:<j\xc3\xb6rg@m\xc3\xbcller.test> SMTPUTF8", "S: 250 ~",
+        "C: RCPT TO:<j\xc3\xb6rg@example.org> ORCPT=utf-8;j\xc3\xb6rg@c", "S: 250 ~", "C: DATA", "S: 354 ~",
+        "C: .", "S: 250 ~");
+    assert_string_equal(buf_str(&envelope), "j\xc3\xb6rg@m\xc3\xbcller.test c.test j\xc3\xb6rg@example.org");
+    assert_string_equal(buf_str(&flags), "utf8=1 8bit=0 tls=0 ret=0 envid= [utf-8;j\xc3\xb6rg@c 0]");
+}
+
+/* S14: elsewhere for those who logged in. */
+static void test_elsewhere(void **state)
+{
+    (void)state;
+    D(0, HELLO, "C: MAIL FROM:<a@b.test>", "S: 250 ~", "C: RCPT TO:<u@far.example>", "S: 550 5.7.1 ~");
+    D(1, HELLO, "C: AUTH PLAIN Z29vZA==", "S: 235 ~", "C: MAIL FROM:<a@b.test>", "S: 250 ~",
+        "C: RCPT TO:<u@far.example>", "S: 250 ~", "C: RSET", "S: 250 ~");
 }
 
 static void test_too_many_recipients(void **state)
@@ -547,8 +613,8 @@ static void test_login(void **state)
         "S: 501 ~", "C: AUTH PLAIN Z29v", "S: 535 5.7.8 ~", "C: auth plain Z29vZA==", "S: 235 2.7.0 ~",
         "C: AUTH PLAIN", "S: 503 ~", "C: MAIL FROM:<a@b.test>", "S: 250 ~", "C: RCPT TO:<u@example.org>",
         "S: 250 ~", "C: DATA", "S: 354 ~", "C: a%b^.", "S: 250 ~");
-    D(1, "S: 220 ~", "C: EHLO c", "S: 250-~", "S: 250-~", "S: 250-~", "S: 250-~", "S: 250-~",
-        "S: 250-CHUNKING", "S: 250 AUTH PLAIN X-FINAL");
+    D(1, "S: 220 ~", "C: EHLO c", "S: 250-~", "S: 250-~", "S: 250-~", "S: 250-~", "S: 250-~", "S: 250-~",
+        "S: 250-~", "S: 250-CHUNKING", "S: 250 AUTH PLAIN X-FINAL");
     /* a challenge, an empty initial response, cancelling, bad base64 (S11) */
     D(1, HELLO, "C: AUTH PLAIN", "S: 334 d2hvPw==", "C: Z29vZA==", "S: 235 ~");
     D(1, HELLO, "C: AUTH PLAIN =", "S: 535 ~", "C: AUTH PLAIN", "S: 334 ~", "C: *", "S: 501 5.7.0 ~",
@@ -595,6 +661,9 @@ int main(void)
         cmocka_unit_test(test_done_code),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_extensions),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_too_many_recipients),
         cmocka_unit_test(test_smuggling),
         cmocka_unit_test(test_refused_texts),
