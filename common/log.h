@@ -57,6 +57,15 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(WATCH, WARN, "folders cannot be watched; they are polled instead")                                     \
     X(QUOTA, DEBUG, "usage of an account")                                                                   \
     X(COMMAND, DEBUG, "a command of a client, for tracing")                                                  \
+    X(QUEUED, INFO, "a message is queued for other servers, durable")                                        \
+    X(QUEUE_REFUSED, INFO, "a message could not be queued; its sender was told in the session")              \
+    X(SENT, INFO, "another server, or a mailbox here, took a queued message for a recipient")                \
+    X(DEFERRED, INFO, "a recipient of a queued message could not be reached; it is tried again")             \
+    X(BOUNCED, INFO, "a recipient of a queued message was given up")                                         \
+    X(NOTIFIED, INFO, "the sender of a queued message was told what became of it")                           \
+    X(NOTIFY_FAILED, WARN, "a notification could not be delivered")                                          \
+    X(QUEUE_DONE, INFO, "nothing is left to do for a queued message")                                        \
+    X(UNSIGNED, WARN, "a message could not be signed and went out without a DKIM signature")                 \
     X(REMOTE_TLS, INFO, "a server's TLS is not what was asked for")                                          \
     X(REMOTE_ODD, INFO, "a server broke the protocol")                                                       \
     X(QUEUE_PART, INFO, "recipients of a message are in the queue, durable; part: its id there")             \
@@ -64,7 +73,6 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
     X(QUEUE_DAMAGED, ERROR, "a file of the queue is damaged; it was moved to queue/damaged")                 \
     X(QUEUE_STATE, WARN, "the queue's state was rebuilt from its files, or disagreed with them")             \
     X(QUEUE_CHANGED, INFO, "the postamt command changed a message of the queue")                             \
-    X(DNS, WARN, "name servers cannot be asked as the settings say, or their answers not be checked by DNSSEC")        \
     X(DNS, WARN, "answers of name servers cannot be checked by DNSSEC, or libunbound cannot be set up")      \
     X(POLICY, INFO, "an MTA-STS policy was fetched, could not be, or is not what the MX records say")        \
     X(INTERNAL, ERROR, "something that should not happen")

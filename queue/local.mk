@@ -4,8 +4,11 @@ LIBS_QUEUE = queue/libqueue.a $(LIBS_MAIL)
 queue_libqueue_a_SOURCES = \
 	queue/admin.c queue/admin.h queue/admin_call.h queue/admin_change.c queue/admin_select.c queue/admin_show.c \
 	queue/admin_suppress.c \
-	queue/due.c \
-	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h queue/reply.c queue/reply.h queue/route.c queue/route.h queue/send.c queue/send.h queue/finding.c queue/finding.h queue/finding_internal.h queue/finding_route.c queue/policy.c queue/policy.h queue/router.c queue/router_rules.c queue/router_rules.h \
+	queue/due.c queue/keys.c queue/keys.h queue/prepare.c queue/prepare.h queue/textfile.c queue/textfile.h \
+	queue/envelope.c queue/envelope.h queue/request.c queue/request.h queue/fetch.h \
+	queue/reply.c queue/reply.h queue/route.c queue/route.h queue/send.c queue/send.h \
+	queue/finding.c queue/finding.h queue/finding_internal.h queue/finding_route.c \
+	queue/policy.c queue/policy.h queue/router.c queue/router_rules.c queue/router_rules.h \
 	queue/schedule.c queue/schedule.h queue/schedule_rules.c \
 	queue/spool.c queue/spool.h \
 	queue/state.c queue/state.h queue/state_record.c queue/state_record.h \
@@ -13,7 +16,8 @@ queue_libqueue_a_SOURCES = \
 
 if HAVE_CMOCKA
 QUEUE_TESTS = tests/unit/test_envelope tests/unit/test_spool tests/unit/test_schedule tests/unit/test_queue_state \
-	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin tests/unit/test_reply tests/unit/test_router
+	tests/unit/test_send tests/unit/test_suppress tests/unit/test_queue_admin tests/unit/test_reply \
+	tests/unit/test_router
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_unit_test_envelope_SOURCES = tests/unit/test_envelope.c
@@ -52,10 +56,10 @@ tests_unit_test_router_LDADD = $(LIBS_QUEUE) $(CMOCKA_LIBS)
 endif
 
 pkglibexec_PROGRAMS += queue/queued queue/sender
-queue_queued_SOURCES = queue/queued.c
+queue_queued_SOURCES = queue/queued.c queue/queued.h queue/queued_accept.c queue/queued_control.c queue/queued_inject.c \
+	queue/queued_notify.c queue/queued_run.c queue/queued_table.c
+dist_man_MANS += man/postamt-queued.8
 queue_queued_LDADD = $(LIBS_QUEUE) $(JANSSON_LIBS)
-queue_sender_SOURCES = queue/sender.c
-queue_queued_LDADD = $(LIBS_QUEUE)
 queue_sender_SOURCES = queue/sender.c queue/sender.h queue/sender_internal.h queue/sender_conn.c \
 	queue/sender_dialogue.c queue/sender_engine.c queue/sender_text.c
 queue_sender_LDADD = $(LIBS_QUEUE)

@@ -23,6 +23,7 @@ static const char *const statuses[ROUTE_STATUSES] = {
     [ROUTE_NO_HOST] = "no-host",
     [ROUTE_LOOP] = "loop",
     [ROUTE_PRIVATE] = "private",
+    [ROUTE_NO_TLS_PATH] = "no-tls-path",
 };
 
 const char *route_security_name(enum route_security s)
