@@ -45,6 +45,11 @@ E2E_TESTS += tests/e2e/attack_flood.py
 E2E_TESTS += tests/e2e/attack_slow.py
 E2E_TESTS += tests/e2e/attack_local.py
 E2E_TESTS += tests/e2e/attack_limits.py
+E2E_TESTS += tests/e2e/relay.py
+E2E_TESTS += tests/e2e/outcomes.py
+E2E_TESTS += tests/e2e/tlspaths.py
+E2E_TESTS += tests/e2e/routes.py
+E2E_TESTS += tests/e2e/slowpoke.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
 E2E_TESTS += tests/faults/full_disk.py
@@ -104,11 +109,13 @@ faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/kill_ledger.py 300
 
-# The long forms of the attacks: 1,000 tries a kind, 1 GiB and 2^20 recipients, 5,000 connections, the minutes of the slow.
+# The long forms of the attacks: 1,000 tries a kind, 1 GiB and 2^20 recipients, 5,000 connections, the minutes
+# of the slow, 10,000 messages for a dead server.
 attacks: all $(check_PROGRAMS)
 	if test -x tests/unit/test_login_time; then tests/unit/test_login_time 1000 && tests/unit/test_login_time 1000 yescrypt; fi
 	$(AM_TESTS_ENVIRONMENT) for t in "login --long" "flood --long" "slow --long" local limits; do \
 	set -- $$t; python3 $(top_srcdir)/tests/e2e/attack_$$1.py $$2 || exit 1; done
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/e2e/slowpoke.py --long
 
 # System calls that the sandbox allows and nothing makes (root, strace).
 # System calls that the sandbox allows and nothing in the whole suite makes (root, strace); five minutes. syscalls.py has
