@@ -1,7 +1,9 @@
-# bench/: figures, side by side with other servers; bench.py drives, load makes the load, disk is the floor under mail
-noinst_PROGRAMS += bench/load bench/disk
+# bench/: figures, side by side with other servers; bench.py drives, load makes the load, disk is the floor under mail,
+# sink takes what is sent
+noinst_PROGRAMS += bench/load bench/disk bench/sink
 bench_load_SOURCES = bench/load.c bench/load.h bench/load_modes.c
 bench_disk_SOURCES = bench/disk.c
+bench_sink_SOURCES = bench/sink.c
 bench_load_LDADD = $(OPENSSL_LIBS)
 # the store alone, without a protocol
 noinst_PROGRAMS += bench/store
