@@ -118,12 +118,12 @@ def nobody_else_relays(o):
     """security.md S14: no recipient elsewhere from a client that is not logged in, however it is written."""
     before = o.sink.tries()
     for sender in ("a@sender.test", "u0@example.test", ""):
-        with o.smtp() as s:
-            for to in RELAY:
+        for part in (RELAY[i:i + 8] for i in range(0, len(RELAY), 8)):  # who is refused often is made to wait
+            with o.smtp() as s:
                 assert s.docmd("MAIL", f"FROM:<{sender}>")[0] == 250
-                code, said = s.docmd("RCPT", f"TO:<{to}>")
-                assert 500 <= code < 560, f"<{sender}> to <{to}>: {code} {said}"
-                assert s.docmd("RSET")[0] == 250
+                for to in part:
+                    code, said = s.docmd("RCPT", f"TO:<{to}>")
+                    assert 500 <= code < 560, f"<{sender}> to <{to}>: {code} {said}"
     for service in ("submission", "submissions"):
         with o.smtp(service) as s:
             code, said = s.docmd("MAIL", "FROM:<u0@example.test>")
@@ -133,6 +133,7 @@ def nobody_else_relays(o):
 
 def only_as_oneself(o):
     """Neither the envelope nor From: may be another's."""
+    o.submit("x@sink.test", "mine")
     for sender, header in (("u1@example.test", "u0@example.test"), ("a@sender.test", "u0@example.test"), ("u0@example.test", "u1@example.test"),
                            ("u0@example.test", "boss@elsewhere.test")):
         text = office.message("not mine", sender=header, to="x@sink.test")
