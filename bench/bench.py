@@ -231,25 +231,30 @@ def ops_for(server, row, seconds):
     return max(2, min(row.ops, int(trial[rows.RATE] / row.weight * seconds)))
 
 
-def system_calls(server, rcpts):
-    """System calls and syncs for a mail, by strace on every process of the server."""
+def traced(server, work):
+    """System calls and syncs for a mail, by strace on every process of the server. work: does some, says how many."""
     out = os.path.join(server.folder, "strace.txt")
     attach = [x for pid in server.pids() for x in ("-p", str(pid))]
     p = subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", out, *attach], stderr=subprocess.DEVNULL)
     time.sleep(2)
     try:
-        done = deliver(server, rows.INBOUND, rows.INBOUND_USERS,
-                       [f"--ops={TRACED}", "--conns=1", f"--rcpts={rcpts}"], rcpts)["ops"]
+        done = work()
     finally:
         p.send_signal(signal.SIGINT)
         p.wait(timeout=30)
-    set_aside(server, rows.INBOUND, rows.INBOUND_USERS)
     with open(out) as f:
         calls = {m.group(2): int(m.group(1)) for m in re.finditer(r"(?m)^\s*(\d+)\s+(\w+)$", f.read())}
     calls.pop("total", None)
     syncs = sum(calls.get(x, 0) for x in ("fsync", "fdatasync", "syncfs", "sync", "sync_file_range", "msync"))
     return {"calls": sum(calls.values()) / done, "syncs": syncs / done,
             "by_name": {k: round(v / done, 2) for k, v in sorted(calls.items(), key=lambda x: -x[1])}}
+
+
+def system_calls(server, rcpts):
+    found = traced(server, lambda: deliver(server, rows.INBOUND, rows.INBOUND_USERS,
+                                           [f"--ops={TRACED}", "--conns=1", f"--rcpts={rcpts}"], rcpts)["ops"])
+    set_aside(server, rows.INBOUND, rows.INBOUND_USERS)
+    return found
 
 
 def idle_memory(server, conns, per_user):

@@ -105,7 +105,8 @@ static void conn_open(struct engine *g, struct conn *c)
     }
     c->handshaken = !g->tls;
     c->out_len = c->out_sent = c->tail_len = 0;
-    c->wait = strcmp(g->mode->name, "smtp") == 0 ? WAIT_SMTP : WAIT_LINE;
+    bool is_smtp = strcmp(g->mode->name, "smtp") == 0 || strcmp(g->mode->name, "submit") == 0;
+    c->wait = is_smtp ? WAIT_SMTP : WAIT_LINE;
     c->replies = 1;
     c->state = 0;
     c->writable_wanted = g->tls != NULL;
@@ -371,7 +372,8 @@ static struct options options_read(int argc, char **argv)
         .per_user = 1,
         .messages = 1,
         .size = 4096,
-        .rcpts = 1};
+        .rcpts = 1,
+        .places = 1};
     struct {
         const char *name;
         unsigned *number;
@@ -379,8 +381,8 @@ static struct options options_read(int argc, char **argv)
     } rows[] = {{"port", &o.port, NULL}, {"conns", &o.conns, NULL}, {"ops", &o.ops, NULL},
         {"users", &o.users, NULL}, {"first-user", &o.first_user, NULL}, {"per-session", &o.per_session, NULL},
         {"per-user", &o.per_user, NULL}, {"messages", &o.messages, NULL}, {"size", &o.size, NULL},
-        {"rcpts", &o.rcpts, NULL}, {"host", NULL, &o.host}, {"domain", NULL, &o.domain},
-        {"password", NULL, &o.password}};
+        {"rcpts", &o.rcpts, NULL}, {"places", &o.places, NULL}, {"host", NULL, &o.host},
+        {"domain", NULL, &o.domain}, {"password", NULL, &o.password}};
     enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
     struct option names[ROWS + 2] = {{0}};
     for (int i = 0; i < ROWS; i++)
@@ -397,7 +399,7 @@ static struct options options_read(int argc, char **argv)
             *rows[i].text = optarg;
     }
     if (optind != argc || i != -1 || !o.port || !o.conns || !o.users || !o.per_user || !o.messages ||
-        !o.rcpts) {
+        !o.rcpts || !o.places) {
         fprintf(stderr,
             "usage: load MODE --port P [--tls] [--conns N] [--ops N] [--users N] [--password P] ...\n");
         exit(2);

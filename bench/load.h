@@ -63,6 +63,7 @@ struct options {
     unsigned messages;    /* in the mailbox, for FETCH */
     unsigned size;        /* octets of a message */
     unsigned rcpts;       /* SMTP: recipients of a message */
+    unsigned places;      /* submit: domains d0.test, d1.test .. that recipients are spread over */
     bool tls;
 };
 

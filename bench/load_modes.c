@@ -16,19 +16,35 @@ static void end_session(struct conn *c, const char *words)
     say_wait(c, WAIT_CLOSE, 0);
 }
 
+static bool submits(const struct load *l)
+{
+    return strcmp(l->opt.mode, "submit") == 0;
+}
+
+/* Who writes: a stranger, or the account that the connection logs in as. */
+static void author(const struct load *l, const struct conn *c, char *to, size_t cap)
+{
+    if (submits(l))
+        snprintf(to, cap, "u%u@%s", l->opt.first_user + c->number % l->opt.users, l->opt.domain);
+    else
+        snprintf(to, cap, "sender%u@client.test", l->started % 97);
+}
+
 /* A message of about opt.size octets, CRLF, no line that begins with a dot or a tag. */
 static size_t make_message(struct load *l, struct conn *c, char *to, size_t cap)
 {
     static const char line[] =
         "Der Brief kam am Morgen, wie jeder andere, und lag bis zum Abend ungelesen da.\r\n";
     unsigned number = l->started;
+    char from[128];
+    author(l, c, from, sizeof(from));
     int n = snprintf(to, cap,
-        "From: Absender <sender%u@client.test>\r\nTo: u%u@%s\r\nSubject: Figures, letter number %u\r\n"
+        "From: Absender <%s>\r\nTo: u%u@%s\r\nSubject: Figures, letter number %u\r\n"
         "Date: Mon, 02 Nov 2026 10:%02u:%02u +0100\r\nMessage-ID: <%u.%u.%llx@client.test>\r\nMIME-Version: "
         "1.0\r\n"
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
         "References: <1.%u@client.test> <2.%u@client.test>\r\n\r\n",
-        number % 97, c->user, l->opt.domain, number, number / 60 % 60, number % 60, c->number, number,
+        from, c->user, l->opt.domain, number, number / 60 % 60, number % 60, c->number, number,
         (unsigned long long)c->random, number % 11, number % 7);
     size_t len = (size_t)n;
     while (len + sizeof(line) <= cap && len + sizeof(line) / 2 < l->opt.size) {
@@ -45,15 +61,49 @@ static unsigned some_user(struct load *l, struct conn *c)
     return l->opt.first_user + load_random(c, l->opt.users);
 }
 
-/* SMTP: MAIL, RCPT and DATA in one packet as a relay sends them (RFC 2920 3.1), then the message. */
+/* AUTH PLAIN as the connection's author (RFC 4616). */
+static void say_auth(struct load *l, struct conn *c)
+{
+    unsigned char plain[256], code[512];
+    char from[128];
+
+    author(l, c, from, sizeof(from));
+    int n = snprintf((char *)plain, sizeof(plain), "%c%s%c%s", 0, from, 0, l->opt.password);
+    EVP_EncodeBlock(code, plain, n < (int)sizeof(plain) ? n : 0);
+    load_say(c, "AUTH PLAIN %s\r\n", code);
+}
+
+static void say_envelope(struct load *l, struct conn *c)
+{
+    char from[128] = "sender@client.test";
+    if (submits(l))
+        author(l, c, from, sizeof(from));
+    load_say(c, "MAIL FROM:<%s>\r\n", from);
+    for (unsigned i = 0; i < l->opt.rcpts; i++) {
+        unsigned user = l->opt.first_user + (c->user - l->opt.first_user + i) % l->opt.users;
+        if (submits(l))
+            load_say(c, "RCPT TO:<x%u.%u@d%u.test>\r\n", l->started, i, (l->started + i) % l->opt.places);
+        else
+            load_say(c, "RCPT TO:<u%u@%s>\r\n", user, l->opt.domain);
+    }
+    load_say(c, "DATA\r\n");
+    c->replies = 2 + l->opt.rcpts;
+}
+
+/* SMTP: MAIL, RCPT and DATA in one packet as a relay sends them (RFC 2920 3.1), then the message. Mode
+ * submit: for elsewhere, logged in when there is a password. */
 static void next_smtp(struct load *l, struct conn *c)
 {
-    enum { GREETED, EHLO_DONE, TEXT_WANTED, TEXT_DONE };
+    enum { GREETED, LOGIN_WANTED, EHLO_DONE, TEXT_WANTED, TEXT_DONE };
     c->replies = 1;
     switch (c->state) {
     case GREETED:
         load_say(c, "EHLO client.test\r\n");
         c->left = l->opt.per_session ? l->opt.per_session : UINT32_MAX;
+        say_wait(c, WAIT_SMTP, submits(l) && *l->opt.password ? LOGIN_WANTED : EHLO_DONE);
+        return;
+    case LOGIN_WANTED:
+        say_auth(l, c);
         say_wait(c, WAIT_SMTP, EHLO_DONE);
         return;
     case TEXT_WANTED:
@@ -73,12 +123,7 @@ static void next_smtp(struct load *l, struct conn *c)
         return;
     }
     c->user = some_user(l, c);
-    load_say(c, "MAIL FROM:<sender@client.test>\r\n");
-    for (unsigned i = 0; i < l->opt.rcpts; i++)
-        load_say(c, "RCPT TO:<u%u@%s>\r\n",
-            l->opt.first_user + (c->user - l->opt.first_user + i) % l->opt.users, l->opt.domain);
-    load_say(c, "DATA\r\n");
-    c->replies = 2 + l->opt.rcpts;
+    say_envelope(l, c);
     say_wait(c, WAIT_SMTP, TEXT_WANTED);
 }
 
@@ -368,6 +413,7 @@ static void next_idle(struct load *l, struct conn *c)
 
 const struct mode load_modes[] = {
     {"smtp", next_smtp},
+    {"submit", next_smtp},
     {"login", next_login},
     {"session", next_session},
     {"pop3", next_pop3},
