@@ -48,6 +48,7 @@ static void *run(void *arg)
 
     for (;;) {
         struct pool_job *job;
+        bool is_awake;
 
         pthread_mutex_lock(&p->lock);
         while (!p->todo.first)
@@ -57,9 +58,10 @@ static void *run(void *arg)
         pthread_mutex_unlock(&p->lock);
         job->work(job);
         pthread_mutex_lock(&p->lock);
+        is_awake = p->finished.first != NULL; /* it was told, and takes until none is left */
         push(&p->finished, job);
         pthread_mutex_unlock(&p->lock);
-        if (write(p->wake, &one, sizeof one) < 0)
+        if (!is_awake && write(p->wake, &one, sizeof one) < 0)
             errno = 0; /* the counter is full: the loop is awake */
     }
     return NULL;
@@ -94,9 +96,10 @@ bool pool_submit(struct pool *p, struct pool_job *job)
     if (ok) {
         push(&p->todo, job);
         p->waiting++;
-        pthread_cond_signal(&p->some);
     }
     pthread_mutex_unlock(&p->lock);
+    if (ok)
+        pthread_cond_signal(&p->some); /* not inside: who wakes up wants the lock */
     return ok;
 }
 
