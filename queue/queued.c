@@ -355,6 +355,7 @@ static void on_stop_check(evutil_socket_t fd, short what, void *arg)
     struct timeval soon = {.tv_usec = 20000};
 
     (void)fd, (void)what;
+    accept_sync(q);
     if (q->runs || q->is_syncing || q->placed || q->notifying) {
         event_base_once(q->role->base, -1, EV_TIMEOUT, on_stop_check, q, &soon);
         return;

@@ -113,7 +113,7 @@ struct queued {
     struct id *removed;    /* unlinked, wait for it before their records go */
     uint32_t *removed_n;
     size_t nremoved, removed_size;
-    bool is_syncing;
+    bool is_syncing, has_late_sync;
     struct hmap sent_by; /* account -> how much it sent lately */
 
     struct event *work, *minute;
@@ -161,8 +161,10 @@ void table_due(struct queued *q);
 
 /* --- queued_accept.c --- */
 bool accept_enqueue(struct queued *q, struct ipc *ch, struct ipc_in *in);
-/* The message is at its end: file and records go, one sync for several. */
+/* The message is at its end: file and records go, the latter soon, with one sync for several. */
 void accept_remove(struct queued *q, const struct message *m);
+/* Syncs the folder now if anything waits for that. */
+void accept_sync(struct queued *q);
 
 /* --- queued_run.c --- */
 void run_start(struct queued *q, struct job *j);

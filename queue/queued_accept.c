@@ -14,7 +14,8 @@
 
 #define HOUR 3600
 #define DAY 86400
-#define FREE_MIN 50 /* thousandths of the disk that stay free */
+#define FREE_MIN 50    /* thousandths of the disk that stay free */
+#define REMOVED_MS 100 /* records of removed files wait so long for a sync that is made for a new one */
 
 struct accept {
     struct pool_job job; /* first */
@@ -41,7 +42,7 @@ struct sync {
     struct err e;
 };
 
-static void sync_soon(struct queued *q);
+static void sync_late(struct queued *q);
 
 /* --- how much an account may send (limits.outbound_*) --- */
 
@@ -181,7 +182,7 @@ static void written(struct pool_job *job)
     }
     a->next = q->placed;
     q->placed = a;
-    sync_soon(q);
+    accept_sync(q);
 }
 
 /* --- the folder's sync --- */
@@ -236,16 +237,18 @@ static void synced(struct pool_job *job)
     free(s->removed);
     free(s->removed_n);
     free(s);
-    if (q->placed || q->nremoved)
-        sync_soon(q);
+    if (q->placed)
+        accept_sync(q);
+    else if (q->nremoved)
+        sync_late(q);
     queued_work_soon(q);
 }
 
-static void sync_soon(struct queued *q)
+void accept_sync(struct queued *q)
 {
     struct sync *s;
 
-    if (q->is_syncing)
+    if (q->is_syncing || (!q->placed && !q->nremoved))
         return;
     s = mem_zalloc(1, sizeof *s);
     *s = (struct sync){.job = {.work = sync_folder, .done = synced},
@@ -260,6 +263,23 @@ static void sync_soon(struct queued *q)
     q->nremoved = q->removed_size = 0;
     q->is_syncing = true;
     INVARIANT(pool_submit(q->syncer, &s->job)); /* one at a time */
+}
+
+static void on_late_sync(evutil_socket_t fd, short what, void *arg)
+{
+    struct queued *q = arg;
+
+    (void)fd, (void)what;
+    q->has_late_sync = false;
+    accept_sync(q);
+}
+
+static void sync_late(struct queued *q)
+{
+    struct timeval late = {.tv_usec = REMOVED_MS * 1000};
+
+    if (!q->has_late_sync)
+        q->has_late_sync = event_base_once(q->role->base, -1, EV_TIMEOUT, on_late_sync, q, &late) == 0;
 }
 
 void accept_remove(struct queued *q, const struct message *m)
@@ -277,7 +297,7 @@ void accept_remove(struct queued *q, const struct message *m)
     }
     q->removed[q->nremoved] = m->id;
     q->removed_n[q->nremoved++] = m->nrecipients;
-    sync_soon(q);
+    sync_late(q);
 }
 
 /* --- ENQUEUE --- */
