@@ -14,8 +14,8 @@
  *     dkim_sign(d, &rsa, now, &field, &e); dkim_sign(d, &ed25519, now, &field, &e);    // two fields, put in
  * front dkim_free(d);
  *
- * Keys are opaque and are read from PEM; whoever keeps them knows where (auth/dkim_keys.h). A key may be used
- * by one thread at a time.
+ * Keys are opaque and are read from PEM; whoever keeps them knows where (auth/dkim_keys.h). Several threads
+ * may sign with one key at a time.
  */
 #ifndef MAIL_DKIM_H
 #define MAIL_DKIM_H

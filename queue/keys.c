@@ -14,7 +14,6 @@
 struct key_set {
     char *domain;
     atomic_uint holders;
-    pthread_mutex_t signing; /* a key may be used by one thread at a time (mail/dkim.h) */
     size_t n;
     struct {
         char *selector;
@@ -43,7 +42,6 @@ void keys_release(struct key_set *set)
         free(set->item[i].selector);
         dkim_key_free(set->item[i].key);
     }
-    pthread_mutex_destroy(&set->signing);
     free(set->domain);
     free(set);
 }
@@ -69,7 +67,6 @@ static struct key_set *set_new(struct slice domain)
 
     set->domain = slice_dup(domain);
     atomic_init(&set->holders, 1);
-    pthread_mutex_init(&set->signing, NULL);
     return set;
 }
 
@@ -159,7 +156,6 @@ int keys_sign(struct key_set *set, struct dkim *d, int64_t now, struct buf *out,
     size_t before = out->n;
     int rc = 0;
 
-    pthread_mutex_lock(&set->signing);
     for (size_t i = 0; rc == 0 && i < set->n; i++) {
         struct dkim_signer signer = {.domain = slice_str(set->domain),
             .selector = slice_str(set->item[i].selector),
@@ -168,7 +164,6 @@ int keys_sign(struct key_set *set, struct dkim *d, int64_t now, struct buf *out,
 
         rc = dkim_sign(d, &signer, now, out, e);
     }
-    pthread_mutex_unlock(&set->signing);
     if (rc < 0)
         buf_cut(out, before);
     return rc;
