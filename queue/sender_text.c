@@ -147,7 +147,8 @@ void text_go_on(struct sender_conn *c)
         else
             smtptext_stuff(stream_out(c->stream), slice_of(piece, (size_t)n), &c->at_line_start, &c->last_cr);
         c->sent += (uint64_t)n;
-        stream_flush(c->stream);
+        if (c->sent < j->size) /* the last piece goes with its end */
+            stream_flush(c->stream);
     }
     add_end(c);
 }
