@@ -23,6 +23,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -336,6 +337,8 @@ class Peer:
 
     def send(self, sender, recipients, text):
         with smtplib.SMTP(self.address, self.port, local_hostname="client.test", timeout=20) as s:
+            if self.require_tls:
+                s.starttls(context=ssl._create_unverified_context())
             s.sendmail(sender, recipients, text)
 
     def answer(self, text, sender, recipient, subject):
