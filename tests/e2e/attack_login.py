@@ -137,7 +137,7 @@ def submission_is_his(o):
     """Who logged in second may write as himself and not as the first."""
     for n, other in ((0, 1), (1, 0)):
         with o.smtp("submissions", n) as s:
-            s.sendmail(o.user(n), [o.user(2)], office.message(f"u{n} as himself"))
+            s.sendmail(o.user(n), [o.user(2)], office.message(f"u{n} as himself", sender=o.user(n)))
             try:
                 s.sendmail(o.user(other), [o.user(2)], office.message(f"u{n} as u{other}"))
             except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as e:

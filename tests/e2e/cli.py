@@ -92,6 +92,12 @@ def accounts(cli, dom):
     check(cli.json("account", "show", a)[0]["state"] == "suspended", "suspend")
     cli("account", "resume", a)
     check(cli.json("account", "show", a)[0]["state"] == "active", "resume")
+    cli("account", "language", a, "de", "--dry-run", say="nothing was changed")
+    check(cli.json("account", "show", a)[0]["language"] == "en", "a dry run changed the language")
+    cli("account", "language", a, "de")
+    check(cli.json("account", "show", a)[0]["language"] == "de", "account language")
+    cli("account", "language", a, "tlh", exit=65, say="en or de")
+    cli("account", "add", f"lang@{dom}", "--language", "xx", stdin=NEW + "\n", exit=65)
     cli("account", "list", "elsewhere.test", exit=67)
     check(cli.json("account", "show", f"nobody@{dom}", exit=67)[0]["error"]["code"] == "NO_USER", "NO_USER")
 
@@ -171,6 +177,13 @@ def aliases(cli, dom):
     check(a in cli("alias", "test", info).stdout, "alias test")
     check(cli.json("alias", "test", f"{a.replace('@', '+shop@')}")[-1]["address"] == a, "alias test: sub-address")
     cli("alias", "test", "x@elsewhere.test", exit=67)
+    away = f"sales@{dom}"
+    cli("alias", "add", away, "peter@elsewhere.test", "--may-send", exit=67, say="--may-send")
+    cli("alias", "add", away, "peter@elsewhere.test")
+    steps = cli.json("alias", "test", away)
+    check(steps[-1] == {"address": "peter@elsewhere.test", "step": "forwarded to this address of another server"},
+          f"alias test, elsewhere: {steps}")
+    cli("alias", "remove", away, "peter@elsewhere.test", "--yes")
     cli("alias", "test", "x", exit=65)
     cli("alias", "remove", info, a, exit=64, say="--yes")
     cli("alias", "remove", info, a, "--dry-run")

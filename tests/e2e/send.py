@@ -27,7 +27,7 @@ def save(o, text):
 
 
 def swaks(o, service, subject, *args, ok=(0,), n=0, sender="sender@elsewhere.test"):
-    text = office.message(subject, BODY)
+    text = office.message(subject, BODY, sender=sender)
     # swaks reads LF lines, sends CRLF, doubles the dots and ends the last line
     lf = save(o, text.replace(b"\r\n", b"\n")[:-1])
     r = o.tool("swaks", "--server", o.info["host"], "--port", o.port(service), "--ehlo", "client.test", "--from", sender,
@@ -62,7 +62,7 @@ def swaks_login(o):
 
 def curl_login(o):
     for service in ("submission", "submissions"):
-        text = office.message(f"curl {service}", BODY)
+        text = office.message(f"curl {service}", BODY, sender=o.user(1))
         o.curl(service, "client.test", "--mail-from", o.user(1), "--mail-rcpt", o.user(0), "-T", save(o, text), n=1)
         arrived(o, f"curl {service}", text)
 
@@ -78,7 +78,7 @@ def scram_login(o):
         c.check(base64.b64decode(said))
         code, said = s.docmd("")
         assert code == 235, said
-        text = office.message("scram", BODY)
+        text = office.message("scram", BODY, sender=o.user(1))
         s.sendmail(o.user(1), [o.user(0)], text)
     arrived(o, "scram", text)
 
@@ -114,12 +114,13 @@ def wrong_password(o):
 def not_as_another(o):
     """Refused at MAIL, RCPT or, as authd decides it on the stamped account, after the text: but refused."""
     before = o.files(0)
-    with o.smtp("submission", 1) as s:
-        try:
-            s.sendmail(o.user(2), [o.user(0)], office.message("never", sender=o.user(2)))
-            raise AssertionError("one account sent as another")
-        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as e:
-            assert e.smtp_code == 550 and e.smtp_error.startswith(b"5.7.1"), e
+    for envelope, header in ((2, 2), (2, 1), (1, 2)):
+        with o.smtp("submission", 1) as s:
+            try:
+                s.sendmail(o.user(envelope), [o.user(0)], office.message("never", sender=o.user(header)))
+                raise AssertionError("one account sent as another")
+            except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as e:
+                assert e.smtp_code == 550 and e.smtp_error.startswith(b"5.7.1"), e
     assert o.files(0) == before
 
 
@@ -128,6 +129,22 @@ def no_relay(o):
     assert "550 5.7.1" in said, said
     _, said = swaks(o, "smtp", "never", "--to", "nobody-here@example.test", ok=(24,))
     assert "550 5.1.1" in said, said
+
+
+def forwards(o):
+    """An alias that leads elsewhere is taken from anybody; the odd forms of S14 do not get through it."""
+    domain = o.info["domain"]
+    o.cli("alias", "add", f"sales@{domain}", "peter@elsewhere.test")
+    with o.smtp() as s:
+        s.mail("sender@elsewhere.test")
+        for to, code in ((f"sales@{domain}", 250), (f"sales+x@{domain}", 250), ("peter@elsewhere.test", 550),
+                         (f"peter%elsewhere.test@{domain}", 550), (f'"peter@elsewhere.test"@{domain}', 550),
+                         (f"sales@{domain}@elsewhere.test", 501), (f"@{domain}:peter@elsewhere.test", 550)):
+            assert s.docmd("RCPT", f"TO:<{to}>")[0] == code, to
+    o.cli("alias", "remove", f"sales@{domain}", "peter@elsewhere.test", "--yes")
+    with o.smtp() as s:
+        s.mail("sender@elsewhere.test")
+        assert s.rcpt(f"sales@{domain}")[0] == 550
 
 
 def all_octets(o):
@@ -166,7 +183,7 @@ def bdat_chunks(o):
 
 
 def twenty_megabytes(o):
-    text = office.message("20 MB", "") + office.lines(20 << 20)
+    text = office.message("20 MB", "", sender=o.user(1)) + office.lines(20 << 20)
     began = time.monotonic()
     o.curl("submissions", "client.test", "--mail-from", o.user(1), "--mail-rcpt", o.user(0), "-T", save(o, text), n=1)
     assert time.monotonic() - began < 20
@@ -204,4 +221,4 @@ def stored_once(o):
 if __name__ == "__main__":
     office.needs("swaks", "curl")
     sys.exit(office.main([swaks_25, curl_25, swaks_login, curl_login, scram_login, no_login_in_clear, wrong_password,
-                          not_as_another, no_relay, all_octets, bdat_chunks, twenty_megabytes, too_big, stored_once], users=10))
+                          not_as_another, no_relay, forwards, all_octets, bdat_chunks, twenty_megabytes, too_big, stored_once], users=10))
