@@ -12,6 +12,8 @@ struct question {
     struct dns *dns;
     uint64_t id;
     struct slice name; /* its own */
+    enum dns_type type;
+    bool is_sent, waits; /* for an answer; for its turn to be sent */
     dns_done *done;
     void *ctx;
     struct event *timer; /* DNS_SECONDS, or the loop's next turn when there is nobody to ask */
@@ -22,7 +24,8 @@ struct question {
 struct dns {
     struct event_base *base;
     struct ipc *resolverd;
-    struct question *questions;
+    struct question *questions, **end; /* in the order they were asked */
+    size_t nsent;
     uint64_t last;
 };
 
@@ -46,6 +49,7 @@ struct dns *dns_new(struct event_base *base)
     struct dns *d = mem_zalloc(1, sizeof *d);
 
     d->base = base;
+    d->end = &d->questions;
     return d;
 }
 
@@ -67,14 +71,41 @@ void dns_free(struct dns *d)
     free(d);
 }
 
-/* Out of the list before it is answered: the callback may ask, and forget. */
-static void question_answer(struct question *q, struct dns_answer *answer)
+static void send_question(struct question *q)
 {
-    struct question **at = &q->dns->questions;
+    struct ipc_out out;
+
+    q->waits = false;
+    q->is_sent = true;
+    q->dns->nsent++;
+    ipc_begin(&out, IPC_DNS_ASK);
+    ipc_put_u64(&out, q->id);
+    ipc_put(&out, q->name);
+    ipc_put_u64(&out, q->type);
+    ipc_send(q->dns->resolverd, &out);
+}
+
+/* Out of the list; whoever waits for its turn has it. */
+static void question_take(struct question *q)
+{
+    struct dns *d = q->dns;
+    struct question **at = &d->questions;
 
     while (*at != q)
         at = &(*at)->next;
     *at = q->next;
+    if (!*at)
+        d->end = at;
+    d->nsent -= q->is_sent;
+    for (q = d->questions; q && d->nsent < DNS_AT_ONCE; q = q->next)
+        if (q->waits)
+            send_question(q);
+}
+
+/* Out of the list before it is answered: the callback may ask, and forget. */
+static void question_answer(struct question *q, struct dns_answer *answer)
+{
+    question_take(q);
     if (!answer->canonical.n)
         answer->canonical = q->name;
     q->done(q->ctx, answer);
@@ -102,53 +133,50 @@ static void answer_after(struct question *q, time_t seconds, enum dns_status sta
 void dns_connect(struct dns *d, struct ipc *resolverd)
 {
     d->resolverd = resolverd;
-    for (struct question *q = d->questions; q; q = q->next)
+    for (struct question *q = d->questions; q; q = q->next) {
+        q->waits = false;
         answer_after(q, 0, DNS_FAILED, "resolverd ended and is started again");
+    }
 }
 
 void dns_ask(struct dns *d, struct slice name, enum dns_type type, dns_done *done, void *ctx)
 {
     struct question *q = mem_zalloc(1, sizeof *q);
-    struct ipc_out out;
     char *copy = mem_alloc(name.n + 1);
 
     if (name.n)
         memcpy(copy, name.p, name.n);
-    *q = (struct question){.next = d->questions,
-        .dns = d,
+    *q = (struct question){.dns = d,
         .id = ++d->last,
         .name = slice_of(copy, name.n),
+        .type = type,
         .done = done,
         .ctx = ctx,
         .timer = evtimer_new(d->base, on_timer, q)};
     INVARIANT(q->timer);
-    d->questions = q;
+    *d->end = q;
+    d->end = &q->next;
     if (name.n == 0 || name.n > NAME_MAX_OCTETS) {
         answer_after(q, 0, DNS_BAD_NAME, "that is no domain name");
     } else if (!d->resolverd) {
         answer_after(q, 0, DNS_FAILED, "resolverd is starting");
     } else {
         answer_after(q, DNS_SECONDS, DNS_FAILED, "resolverd has no answer in time");
-        ipc_begin(&out, IPC_DNS_ASK);
-        ipc_put_u64(&out, q->id);
-        ipc_put(&out, name);
-        ipc_put_u64(&out, type);
-        ipc_send(d->resolverd, &out);
+        q->waits = d->nsent >= DNS_AT_ONCE;
+        if (!q->waits)
+            send_question(q);
     }
 }
 
 void dns_forget(struct dns *d, const void *ctx)
 {
-    struct question **at = &d->questions;
+    struct question *next;
 
-    while (*at) {
-        struct question *q = *at;
-
-        if (q->ctx != ctx) {
-            at = &q->next;
+    for (struct question *q = d->questions; q; q = next) {
+        next = q->next;
+        if (q->ctx != ctx)
             continue;
-        }
-        *at = q->next;
+        question_take(q);
         question_free(q);
     }
 }

@@ -14,6 +14,8 @@
 #include "common/ipc.h"
 
 #define DNS_SECONDS 60
+#define DNS_AT_ONCE                                                                                          \
+    48 /* questions under way; more wait here, so that nobody hears DNS_BUSY for a rush of ours */
 #define DNS_RECORDS_MAX 64 /* of one answer; those beyond are left out */
 
 enum dns_type {

@@ -129,7 +129,10 @@ static int64_t next_try(const struct run *r, const struct state_recipient *s, co
     if (!v->is_all)
         return at;
     schedule_look(r->q->schedule, place, &view);
-    of_place = schedule_next(rules, v->reason, view.failures + 1, place, now);
+    if (view.next > queued_ms(r->q)) /* somebody failed there a moment ago: that counts for all */
+        of_place = now + (view.next - queued_ms(r->q)) / 1000 + 1;
+    else
+        of_place = schedule_next(rules, v->reason, view.failures + 1, place, now);
     return at > of_place ? at : of_place;
 }
 
