@@ -86,7 +86,7 @@ def address_of(i):
 def zones(w):
     names = [r[0] for r in ROWS] + [r[0] for r in LOST]
     out = {f"{name}.test": w.mx(address_of(i)) for i, name in enumerate(names)}
-    return {**out, **{f"{name}.test": w.mx(a) for name, a in OTHERS.items()}}
+    return {**out, **{f"{name}.test": w.mx(a) for name, a in OTHERS.items()}, "down-too.test": w.mx(OTHERS["down"])}
 
 
 def behave(w):
@@ -304,7 +304,8 @@ def hours(w):
     w.sink.down(OTHERS["down"])
     start = w.moved
     ident = w.submit("x@down.test", "waiting")
-    silent = w.submit("y@down.test", "waiting silently", rcpt_options=["NOTIFY=FAILURE"])
+    # a destination of its own: of those that wait for one that failed only one is tried at a time
+    silent = w.submit("y@down-too.test", "waiting silently", rcpt_options=["NOTIFY=FAILURE"])
     e = w.event(ident, "deferred")
     assert e["reason"] == "connect" and 300 <= int(e["next"]) <= 376, e
     waits = []
@@ -327,7 +328,7 @@ def hours(w):
     r = w.dsn("waiting", number=2).of("x@down.test")
     assert r["action"] == "failed" and re.match(r"[45]\.4\.\d", r["status"]), r
     w.event(silent, "bounced")
-    assert w.dsn("waiting silently").of("y@down.test")["action"] == "failed"
+    assert w.dsn("waiting silently").of("y@down-too.test")["action"] == "failed"
     w.sink.up(OTHERS["down"])
     w.forward(7200)
     w.event(w.submit("x@down.test", "back again"), "sent")
