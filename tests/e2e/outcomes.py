@@ -75,7 +75,7 @@ ROWS += [(f"{stage}-{action.name.lower()}", {stage: action}, "deferred", "connec
 LOST = [("lost-close", {"dot": [Taken(CLOSE), None]}, PLAIN), ("lost-rst", {"dot": [Taken(RST), None]}, PLAIN),
         ("lost-silent", {"dot": [Taken(SILENT), None]}, PLAIN), ("lost-bdat", {"bdat": [Taken(CLOSE), None]}, None)]
 
-OTHERS = {"dsn": "127.0.2.1", "nodsn": "127.0.2.2", "partial": "127.0.2.3", "down": "127.0.2.4", "crowd": "127.0.2.5", "enough": "127.0.2.6",
+OTHERS = {"dsn": "127.0.2.1", "nodsn": "127.0.2.2", "partial": "127.0.2.3", "down": "127.0.2.4", "down2": "127.0.2.9", "crowd": "127.0.2.5", "enough": "127.0.2.6",
           "gone": "127.0.2.7", "plain": "127.0.2.8"}
 
 
@@ -86,7 +86,7 @@ def address_of(i):
 def zones(w):
     names = [r[0] for r in ROWS] + [r[0] for r in LOST]
     out = {f"{name}.test": w.mx(address_of(i)) for i, name in enumerate(names)}
-    return {**out, **{f"{name}.test": w.mx(a) for name, a in OTHERS.items()}, "down-too.test": w.mx(OTHERS["down"])}
+    return {**out, **{f"{name}.test": w.mx(a) for name, a in OTHERS.items()}}
 
 
 def behave(w):
@@ -134,6 +134,7 @@ def table(w):
     wrong = [x for x in (check_row(w, row, ids[row[0]]) for row in ROWS) if x]
     assert not wrong, "\n".join(wrong)
     assert roles is None or roles == {r: x["pid"] for r, x in w.roles().items()}, "a role was started anew"
+    w.cli("queue", "drop", "--all", "--yes")
     senders = [p for p in instance.descendants(w.info["pid"]) if name_of(p) == "sender"]
     assert not senders or wayout.rss(senders) < (100 << 10) * len(senders), "senders grew"
 
@@ -170,9 +171,8 @@ def lost_reply(w):
     ids = {name: w.submit(f"x@{name}.test", name) for name, *_ in LOST}
     for name, ident in ids.items():
         w.event(ident, "deferred", rcpt=f"x@{name}.test")
-    w.forward(450)
     for name, ident in ids.items():
-        w.event(ident, "sent", rcpt=f"x@{name}.test")
+        w.count(ident, "sent") or w.retry(ident, 450, "sent", rcpt=f"x@{name}.test")
         got = [m for m in w.sink.messages() if m.subject == name]
         assert len(got) == 2 and got[0].header("Message-ID") == got[1].header("Message-ID"), f"{name}: {len(got)} times"
         assert got[0].text == got[1].text, f"{name}: the second differs from the first"
@@ -213,7 +213,8 @@ def notification(w):
     assert d.fields["original-envelope-id"] == "QQ+314", d.fields
     assert d.return_path == b"<>", d.octets[:300]
     assert b"Subject: about this" in d.original and b"the body" not in d.original, d.original
-    assert "no@dsn.test" in d.text and "Recipient address rejected" in d.text, d.text
+    words = " ".join(d.text.split())
+    assert "no@dsn.test" in words and "Recipient address rejected" in words, d.text
     assert d.message["To"].strip("<>") == "u0@example.test" and d.message["Auto-Submitted"], d.message.items()
     assert b"\r\nDKIM-Signature:" in b"\r\n" + d.octets.split(b"\r\n\r\n", 1)[0], "the notification is not signed"
     w.event(ident, "notified")
@@ -302,19 +303,19 @@ def crowd(w):
 def hours(w):
     """Nobody answers: told after 4 hours, once; given up after 5 days, with what was last known."""
     w.sink.down(OTHERS["down"])
+    w.sink.down(OTHERS["down2"])
     start = w.moved
     ident = w.submit("x@down.test", "waiting")
-    # a destination of its own: of those that wait for one that failed only one is tried at a time
-    silent = w.submit("y@down-too.test", "waiting silently", rcpt_options=["NOTIFY=FAILURE"])
+    silent = w.submit("y@down2.test", "waiting silently", rcpt_options=["NOTIFY=FAILURE"])
     e = w.event(ident, "deferred")
     assert e["reason"] == "connect" and 300 <= int(e["next"]) <= 376, e
     waits = []
     while w.moved - start < 4 * 3600 - 5100:
-        waits.append(int(w.retry(ident, waits[-1] if waits else int(e["next"]))["next"]))
-    assert waits == sorted(waits) or max(waits) <= 5001, waits
+        waits.append(int(w.retry(ident, 500, wait=0.5)["next"]))
+    assert waits[0] < waits[-1] <= 5001 and len(waits) > 3, waits
     assert not w.dsns("waiting"), "told of a delay before 4 hours"
     for _ in range(3):
-        w.retry(ident, 5001)
+        w.retry(ident, 5001, wait=0.5)
     d = w.dsn("waiting")
     r = d.of("x@down.test")
     assert r["action"] == "delayed" and r["status"].startswith("4.") and "will-retry-until" in r, r
@@ -328,7 +329,7 @@ def hours(w):
     r = w.dsn("waiting", number=2).of("x@down.test")
     assert r["action"] == "failed" and re.match(r"[45]\.4\.\d", r["status"]), r
     w.event(silent, "bounced")
-    assert w.dsn("waiting silently").of("y@down-too.test")["action"] == "failed"
+    assert w.dsn("waiting silently").of("y@down2.test")["action"] == "failed"
     w.sink.up(OTHERS["down"])
     w.forward(7200)
     w.event(w.submit("x@down.test", "back again"), "sent")

@@ -40,14 +40,16 @@ def settings(w):
 
 
 def sent(w, to, subject, address):
+    w.sink.hang_up()  # a connection that is open is used again, whatever the records say
     ident = w.submit(to, subject)
-    w.event(ident, "sent", rcpt=to)
+    w.event(ident, "sent", rcpt=to.lower())
     m = w.sink.find(subject)
     assert m.address == address, f"{to} went to {m.address}"
     return m
 
 
 def bounced(w, to, status):
+    w.sink.hang_up()
     subject = f"no way to {to}"
     ident = w.submit(to, subject)
     e = w.event(ident, "bounced|deferred|sent", rcpt=to)
@@ -60,6 +62,7 @@ def order(w):
     """The best first; the next when nobody answers, or answers 4xx at once."""
     sent(w, "x@order.test", "best", FIRST)
     w.sink[FIRST].replies["greeting"] = "421 4.3.2 busy"
+    w.sink.hang_up()
     sent(w, "x@order.test", "best is busy", SECOND)
     w.sink[FIRST].reset()
     w.sink.down(FIRST)
@@ -227,13 +230,14 @@ def smarthosts(w):
 def smarthost_refuses(w):
     """A wrong password is the administrator's to mend: kept, not bounced; and never sent around it."""
     w.sink[SMART].users = {"us": "another"}
+    w.sink.hang_up()
     ident = w.submit("x@plain-a.test", "wrong password")
     w.event(ident, "deferred", rcpt="x@plain-a.test")
     w.sink[SMART].users = {"us": "Geheim-1"}
     assert w.retry(ident).name == "sent"
     assert w.sink.find("wrong password").address == SMART
     w.sink[SMART].tls = w.ca.leaf("wrong.smart.test")
-    w.sink[SMART].users = {"us": "Geheim-1"}
+    w.sink.hang_up()
     ident = w.submit("x@plain-a.test", "wrong certificate")
     e = w.event(ident, "deferred", rcpt="x@plain-a.test")
     assert e["reason"] == "tls", e

@@ -13,7 +13,7 @@ import wayout
 GOOD, DEAD, CLOSED = "127.0.5.1", "127.0.5.2", "127.0.5.3"
 LONG = wayout.long_form()
 WAITING = 10000 if LONG else 1000
-MEASURED = 300 if LONG else 150
+MEASURED = 300 if LONG else 100
 NOISE = 0.05  # seconds
 
 
@@ -105,7 +105,7 @@ def no_name_servers(w):
     time.sleep(5)  # the resolver remembers a failure so long
     for ident in ids:
         for _ in range(5):
-            if w.retry(ident).name == "sent":
+            if w.count(ident, "sent") or w.retry(ident).name == "sent":
                 break
         w.event(ident, "sent")
 

@@ -6,7 +6,7 @@ One port, any number of addresses (127.0.0.2 ..), each with a behaviour of its o
         s["127.0.0.2"].replies["rcpt"] = "451 4.7.1 come again"
         ..
         m = s.wait(1)[0]                                             m.text, m.mail, m.rcpts ..: class Message
-        s.messages("127.0.0.3"), s.connections, s.commands(), s.peak("127.0.0.2")
+        s.messages("127.0.0.3"), s.connections, s.commands(), s.peak("127.0.0.2"), s.hang_up(), s.down(..), s.up(..)
 
 Behaviour (fields that may be set):
     keywords     what EHLO announces; default KEYWORDS. STARTTLS and AUTH are added when tls and users are set
@@ -40,6 +40,7 @@ Octets of "handshake" are sent where TLS should begin (garbage, or plain text); 
 """
 import base64
 import dataclasses
+import itertools
 import re
 import socket
 import ssl
@@ -329,6 +330,8 @@ class Session:
         ctx = self.how.tls.context()
         ctx.sni_callback = lambda _sock, name, _ctx: setattr(self, "sni", name)
         self.sock = ctx.wrap_socket(self.sock, server_side=True)
+        with self.server.lock:
+            self.server.current[self.conn.number] = self.conn.address, self.sock
         self.tls = self.sock.version()
         self.helo = None
 
@@ -439,6 +442,7 @@ class Server:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.taken, self.connections, self.open, self.most = [], [], {}, {}
+        self.numbers = itertools.count(1)
         self.socks, self.stopping, self.current = {}, False, {}
         self.port = port
         self.listen()
@@ -468,10 +472,25 @@ class Server:
             threading.Thread(target=self.accept, args=(a, s), daemon=True).start()
 
     def down(self, address):
-        """Nobody listens there any more: connections are refused. up() brings it back."""
+        """Nobody is there any more: connections end, new ones are refused. up() brings it back."""
         s = self.socks.pop(address)
         s.shutdown(socket.SHUT_RDWR)
         s.close()
+        self.hang_up(address)
+
+    def hang_up(self, address=None):
+        """Ends the connections that are open: clients keep them for their next message, whatever the server has become."""
+        with self.lock:
+            left = [s for a, s in self.current.values() if address in (None, a)]
+        for s in left:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        deadline = time.monotonic() + 2
+        with self.changed:
+            while any(self.open.get(a) for a in self.addresses if address in (None, a)) and time.monotonic() < deadline:
+                self.changed.wait(0.05)
 
     def up(self, address):
         s = socket.socket()
@@ -488,11 +507,11 @@ class Server:
             except OSError:
                 return
             with self.lock:
-                conn = Connection(len(self.connections) + 1, address, peer, time.monotonic())
+                conn = Connection(next(self.numbers), address, peer, time.monotonic())
                 self.connections.append(conn)
                 self.open[address] = self.open.get(address, 0) + 1
                 self.most[address] = max(self.most.get(address, 0), self.open[address])
-                self.current[conn.number] = sock
+                self.current[conn.number] = address, sock
             threading.Thread(target=self.serve, args=(sock, conn), daemon=True).start()
 
     def serve(self, sock, conn):
@@ -575,13 +594,6 @@ class Server:
     def stop(self):
         for a in list(self.socks):
             self.down(a)
-        with self.lock:
-            left = list(self.current.values())
-        for s in left:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def __enter__(self):
         return self

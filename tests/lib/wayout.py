@@ -228,11 +228,14 @@ class WayOut(office.Office):
         control.ask(os.path.join(self.office, "run/queued.sock"), {"verb": "queue clock", "seconds": seconds})
         self.moved += seconds
 
-    def retry(self, ident, seconds=400, name="sent|bounced|deferred", **fields):
-        """Moves the clock and waits for what the next try brings."""
+    def retry(self, ident, seconds=400, name="sent|bounced|deferred", steps=12, wait=PATIENCE + 1, **fields):
+        """Moves the clock, in steps where a destination's own back-off is longer, and waits for what the next try brings."""
         before = self.count(ident, name, **fields)
-        self.forward(seconds)
-        return self.event(ident, name, after=before, **fields)
+        for _ in range(steps):
+            self.forward(seconds)
+            if office.wait_for(lambda: self.count(ident, name, **fields) > before, wait, every=0.05):
+                break
+        return self.event(ident, name, seconds=1, after=before, **fields)
 
 
 def missing():
