@@ -40,8 +40,11 @@ auth_libauth_a_SOURCES += \
 auth_libauth_a_CPPFLAGS = $(AM_CPPFLAGS) -DPOSTAMT_SASL_PLUGINS=\"$(SASL_LIBDIR)/sasl2\"
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
-TESTS += tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
+check_PROGRAMS += tests/unit/test_authd_mail tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
+TESTS += tests/unit/test_authd_mail tests/unit/test_throttle tests/unit/test_sasl tests/unit/test_login_time
+tests_unit_test_authd_mail_SOURCES = tests/unit/test_authd_mail.c auth/authd_mail.c auth/authd_keys.c
+tests_unit_test_authd_mail_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_authd_mail_LDADD = auth/libauth.a store/libstore.a $(LIBS_AUTH) $(CMOCKA_LIBS)
 tests_unit_test_login_time_SOURCES = tests/unit/test_login_time.c
 tests_unit_test_login_time_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_login_time_LDADD = $(LIBS_AUTH) $(CMOCKA_LIBS) -lm
