@@ -12,7 +12,8 @@
 struct submitted {
     struct slice from; /* goes into From if there is none: the reverse-path, or the account if that is null */
     struct slice host; /* our host name */
-    struct slice id;   /* the message's id in our log; with the host the Message-ID if there is none */
+    struct slice id;   /* of the message; with the host the Message-ID if there is none. The same for all
+                          copies */
     int64_t now;       /* seconds since 1970; the Date if there is none */
 };
 

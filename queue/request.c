@@ -22,6 +22,7 @@ void enqueue_put(struct ipc_out *out, const struct enqueue *q, int text)
     ipc_put_u64(out, (uint64_t)env->created);
     ipc_put_u64(out, env->size);
     trace_put(out, &q->trace);
+    ipc_put_str(out, q->message.text);
     ipc_put_u64(out, env->nrecipients);
     for (uint32_t i = 0; i < env->nrecipients; i++) {
         ipc_put(out, env->recipients[i].address);
@@ -58,7 +59,7 @@ bool enqueue_get(struct ipc_in *in, struct arena *arena, struct enqueue *q, int 
 {
     struct envelope *env = &q->env;
     uint64_t ret, language, flags, created;
-    struct slice id;
+    struct slice id, message;
 
     *q = (struct enqueue){.env = {.nrecipients = 0}};
     *text = -1;
@@ -75,7 +76,11 @@ bool enqueue_get(struct ipc_in *in, struct arena *arena, struct enqueue *q, int 
     if (in->bad || !id_is_valid(id) || ret > ENVELOPE_RET_HDRS || language >= REPLY_LANGUAGES || flags > 7 ||
         created > INT64_MAX || env->size > INT64_MAX || !trace_get(ipc_get(in), &q->trace))
         return false;
+    message = ipc_get(in);
+    if (in->bad || !id_is_valid(message))
+        return false;
     memcpy(env->id.text, id.p, ID_LEN);
+    memcpy(q->message.text, message.p, ID_LEN);
     env->ret = (enum envelope_ret)ret;
     env->language = (enum reply_language)language;
     env->smtputf8 = flags & SMTPUTF8;

@@ -14,6 +14,7 @@
 struct enqueue {
     struct envelope env; /* id, created, account, reverse-path, forward, recipients .. */
     struct trace trace;  /* for Received; its by, id and now are queued's to fill in */
+    struct id message;   /* of the whole message, of which this may be a part: goes into Message-ID */
 };
 
 /* text: a sealed memory file of env.size octets, taken over. */

@@ -81,6 +81,7 @@ static void send_part(
     q->env.created = t->when;
     q->env.size = t->size;
     q->trace = transaction_trace(t);
+    q->message = t->id;
     enqueue_put(&out, q, fd);
     t->begun = true;
     transaction_enter(t, STEP_ENQUEUEING);

@@ -348,6 +348,8 @@ static void inspected(size_t deliver, struct id id, enum err_code code, const ch
     say(deliver, &out);
 }
 
+static struct id whole; /* of the ENQUEUE that was read last */
+
 /* Reads an ENQUEUE; want: "account|forward|reverse-path|recipient recipient .." Returns its id. */
 static struct id hear_enqueue(const char *want)
 {
@@ -363,6 +365,7 @@ static struct id hear_enqueue(const char *want)
     assert_int_equal(pread(fd, text, 4, 0), 4);
     close(fd);
     assert_int_equal(q.env.size, 4);
+    assert_true(id_is_valid(slice_str(q.message.text)));
     assert_int_equal(q.env.language, REPLY_GERMAN);
     assert_int_equal(q.env.ret, *helo == 'h' ? ENVELOPE_RET_HDRS : ENVELOPE_RET_NONE);
     assert_true(q.env.is_8bit && !q.env.requiretls && !q.env.smtputf8);
@@ -377,6 +380,7 @@ static struct id hear_enqueue(const char *want)
         assert_string_equal(buf_str(&got), want);
     buf_free(&got);
     arena_free(&arena);
+    whole = q.message;
     return q.env.id;
 }
 
@@ -757,6 +761,7 @@ static void test_elsewhere(void **state)
     enqueued(part, ERR_OK);
     part = hear_enqueue("bert@example.org|sales@example.org|srs@example.org|q@y.test");
     assert_string_not_equal(part.text, id.text);
+    assert_string_equal(whole.text, id.text);
     enqueued(part, ERR_OK);
     part = hear_enqueue("bert@example.org|info@example.org|srs@example.org|s@x.test");
     assert_true(is_quiet(DELIVER0) && is_quiet(DELIVER1));
