@@ -1,5 +1,9 @@
 #include "mail/submitted.h"
 
+#include <stdlib.h>
+
+#include "common/mem.h"
+
 #include "mail/address.h"
 #include "mail/header.h"
 #include "mail/header_lex.h"
@@ -179,4 +183,38 @@ bool submitted_from(struct slice text, struct arena *arena, struct slice *from, 
         has = true;
     }
     return true;
+}
+
+/* --- for both --- */
+
+#define CUTS_FIRST 16
+
+static size_t find_cuts(
+    struct slice text, const struct submitted *who, struct trace_range *cuts, size_t max, struct buf *add)
+{
+    return who->from.n ? submitted_fix(text, who, cuts, max, add) : trace_forged(text, who->host, cuts, max);
+}
+
+struct trace_range *submitted_cuts(struct slice text, const struct submitted *who, size_t *n, struct buf *add)
+{
+    size_t max = CUTS_FIRST, before = add->n, found, joined = 0;
+    struct trace_range *cuts = mem_zalloc(max, sizeof *cuts);
+
+    while ((found = find_cuts(text, who, cuts, max, add)) > max) {
+        max = found; /* the header's size bounds it */
+        cuts = mem_realloc(cuts, max, sizeof *cuts);
+        buf_cut(add, before);
+    }
+    for (size_t i = 0; i < found; i++) {
+        if (joined && cuts[joined - 1].offset + cuts[joined - 1].len == cuts[i].offset)
+            cuts[joined - 1].len += cuts[i].len;
+        else
+            cuts[joined++] = cuts[i];
+    }
+    *n = joined;
+    if (joined == 0) {
+        free(cuts);
+        cuts = NULL;
+    }
+    return cuts;
 }

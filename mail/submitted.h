@@ -26,6 +26,14 @@ size_t submitted_fix(
     struct slice text, const struct submitted *who, struct trace_range *cuts, size_t max, struct buf *add);
 
 /*
+ * The same for whoever's message, with as much room as it takes: `who` says whom an account's message is
+ * from; with an empty who->from nobody logged in, and only trace_forged() counts. *n ranges, neighbours
+ * joined; the array is the caller's to free (NULL when there is none).
+ */
+struct trace_range *submitted_cuts(
+    struct slice text, const struct submitted *who, size_t *n, struct buf *add);
+
+/*
  * The addresses of From, which the account must be allowed to send as. Read strictly, unlike header.h: no two
  * programs shall find different authors in it. True with *n == 0: there is no From. False: it is there twice,
  * empty, malformed, a group, or has more than max addresses. Copies in the arena, in the form of

@@ -10,7 +10,6 @@
 #include "queue/textfile.h"
 
 #define PIECE ((size_t)64 * 1024)
-#define CUTS_FIRST 16
 
 void prepared_free(struct prepared *p)
 {
@@ -29,35 +28,6 @@ static bool was_delivered_to(struct slice header, struct slice address)
         found = slice_eq_nocase(field.name, SLICE("Delivered-To")) &&
                 slice_eq_nocase(slice_trim(field.value), address);
     return found;
-}
-
-/* What must not leave, at most `max` ranges of it; how many there are. Fields that are missing go into add.
- */
-static size_t find(const struct enqueue *q, struct slice header, struct slice host, int64_t now,
-    struct trace_range *cuts, size_t max, struct buf *add)
-{
-    struct submitted who = {.from = q->env.reverse_path.n ? q->env.reverse_path : q->env.account,
-        .host = host,
-        .id = slice_str(q->env.id.text),
-        .now = now};
-
-    return q->env.account.n ? submitted_fix(header, &who, cuts, max, add)
-                            : trace_forged(header, host, cuts, max);
-}
-
-static void find_cuts(const struct enqueue *q, struct slice header, struct slice host, int64_t now,
-    struct prepared *out, struct buf *add)
-{
-    size_t max = CUTS_FIRST;
-
-    for (;;) {
-        out->cuts = mem_realloc(out->cuts, max, sizeof *out->cuts);
-        buf_clear(add);
-        out->ncuts = find(q, header, host, now, out->cuts, max, add);
-        if (out->ncuts <= max)
-            return;
-        max = out->ncuts; /* the header's size bounds it */
-    }
 }
 
 /* Appends [from, to) of the header without what is cut. */
@@ -155,13 +125,18 @@ static int compose(struct keys *keys, const struct enqueue *q, struct slice host
     struct buf add = BUF_INIT(64 * 1024), whole = BUF_INIT(TEXTFILE_HEADER_MAX + 128 * 1024);
     struct buf signatures = BUF_INIT(64 * 1024);
     struct trace trace = q->trace;
+    struct submitted who = {
+        .from = q->env.account.n && q->env.reverse_path.n ? q->env.reverse_path : q->env.account,
+        .host = host,
+        .id = slice_str(q->env.id.text),
+        .now = now};
     struct key_set *set;
     int rc = 0;
 
     trace.by = host;
     trace.id = slice_str(q->env.id.text);
     trace.now = now;
-    find_cuts(q, header, host, now, out, &add);
+    out->cuts = submitted_cuts(header, &who, &out->ncuts, &add);
     set = find_keys(keys, q, header);
     if (set) {
         buf_add(&whole, buf_slice(&add));

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,13 +13,12 @@
 #include "mail/header.h"
 #include "mail/submitted.h"
 #include "mail/trace.h"
+#include "queue/textfile.h"
 #include "smtpd/roles.h"
 #include "smtpd/text.h"
 #include "store/account.h"
 #include "store/delivery.h"
 
-#define HEAD_FIRST ((size_t)16 * 1024) /* most headers are smaller */
-#define CUTS_FIRST 16
 #define RECIPIENTS_MAX 8192 /* more do not fit into a message between processes */
 
 struct deliver {
@@ -43,100 +41,33 @@ struct job {
 
 /* --- the header --- */
 
-/* The text's first octets, as many as hold the header; slice of *b. */
-static int read_header(const struct job *j, struct buf *b, struct err *e)
-{
-    size_t want = HEAD_FIRST;
-
-    for (;;) {
-        size_t n = j->size < want ? (size_t)j->size : want;
-        char *to = buf_room(b, n - b->n);
-        struct slice head;
-
-        if (!to) /* the front refuses such before */
-            return err_set(e, ERR_TOO_BIG, "header above %llu octets", (unsigned long long)SMTP_HEADER_MAX);
-        if (fs_pread_all(j->text, to, n - b->n, (off_t)b->n) < 0)
-            return err_errno(e, "text");
-        buf_grew(b, n - b->n);
-        head = buf_slice(b);
-        if (n == j->size || header_size(head) < head.n)
-            return 0;
-        want = want * 4 < b->cap || b->n == b->cap ? want * 4 : b->cap;
-    }
-}
-
-/* Neighbours become one: less to read around them. */
-static size_t merge(struct delivery_cut *cuts, const struct trace_range *ranges, size_t n)
-{
-    size_t m = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        if (m && cuts[m - 1].offset + cuts[m - 1].len == ranges[i].offset)
-            cuts[m - 1].len += ranges[i].len;
-        else
-            cuts[m++] = (struct delivery_cut){ranges[i].offset, ranges[i].len};
-    }
-    return m;
-}
-
-/* What must not stay in the header, and what an account's message lacks. */
-static size_t fix(
-    const struct job *j, struct slice head, struct trace_range *ranges, size_t max, struct buf *add)
-{
-    struct submitted who = {.from = j->trace.reverse_path.n ? j->trace.reverse_path : j->account,
-        .host = j->trace.by,
-        .id = j->trace.id,
-        .now = j->when};
-
-    return j->account.n ? submitted_fix(head, &who, ranges, max, add)
-                        : trace_forged(head, j->trace.by, ranges, max);
-}
-
+/* What must not stay in it, and what an account's message lacks (appended to add). */
 static int fix_header(
     const struct job *j, struct buf *add, struct delivery_cut **cuts, size_t *ncuts, struct err *e)
 {
-    struct buf head = BUF_INIT(SMTP_HEADER_MAX + HEAD_FIRST);
-    size_t max = CUTS_FIRST, n, before = add->n;
-    struct trace_range *ranges = mem_zalloc(max, sizeof *ranges);
+    struct submitted who = {
+        .from = j->account.n && j->trace.reverse_path.n ? j->trace.reverse_path : j->account,
+        .host = j->trace.by,
+        .id = j->trace.id,
+        .now = j->when};
+    struct trace_range *ranges = NULL;
+    struct buf head = BUF_INIT(0);
+    int rc = textfile_read_header(j->text, j->size, &head, e);
 
     *cuts = NULL;
     *ncuts = 0;
-    if (read_header(j, &head, e) < 0) {
-        buf_free(&head);
-        free(ranges);
-        return -1;
-    }
-    n = fix(j, buf_slice(&head), ranges, max, add);
-    if (n > max) { /* the header's size bounds it */
-        max = n;
-        ranges = mem_realloc(ranges, max, sizeof *ranges);
-        buf_cut(add, before);
-        n = fix(j, buf_slice(&head), ranges, max, add);
-        INVARIANT(n == max);
-    }
-    if (n) {
-        *cuts = mem_zalloc(n, sizeof **cuts);
-        *ncuts = merge(*cuts, ranges, n);
-    }
+    if (rc == 0)
+        ranges = submitted_cuts(buf_slice(&head), &who, ncuts, add);
+    if (ranges)
+        *cuts = mem_zalloc(*ncuts, sizeof **cuts);
+    for (size_t i = 0; i < *ncuts; i++)
+        (*cuts)[i] = (struct delivery_cut){ranges[i].offset, ranges[i].len};
     buf_free(&head);
     free(ranges);
-    return 0;
+    return rc;
 }
 
 /* --- one message --- */
-
-/* Sealed, and of the size that was told: what a front holds of it cannot change it any more. */
-static int check_text(const struct job *j, struct err *e)
-{
-    const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-    int seals = fcntl(j->text, F_GET_SEALS);
-    struct stat st;
-
-    if (seals < 0 || (seals & wanted) != wanted || fstat(j->text, &st) < 0 || (uint64_t)st.st_size != j->size)
-        return err_set(
-            e, ERR_INTERNAL, "the text is not a sealed file of %llu octets", (unsigned long long)j->size);
-    return 0;
-}
 
 static int spool(const struct deliver *d, struct role *r, struct job *j, struct err *e)
 {
@@ -145,7 +76,7 @@ static int spool(const struct deliver *d, struct role *r, struct job *j, struct 
     size_t ncuts;
     int rc;
 
-    if (check_text(j, e) < 0)
+    if (textfile_check(j->text, j->size, e) < 0)
         return -1;
     j->trace.by = slice_str(r->settings->hostname);
     j->trace.id = slice_str(j->id.text);
@@ -259,10 +190,10 @@ static bool on_deliver(struct role *r, int parent, struct ipc_in *in)
 
 static void inspect(const struct job *j, struct arena *arena, struct slice *from, size_t *n, struct err *e)
 {
-    struct buf head = BUF_INIT(SMTP_HEADER_MAX + HEAD_FIRST);
+    struct buf head = BUF_INIT(0);
 
     *n = 0;
-    if (check_text(j, e) == 0 && read_header(j, &head, e) == 0 &&
+    if (textfile_check(j->text, j->size, e) == 0 && textfile_read_header(j->text, j->size, &head, e) == 0 &&
         !submitted_from(buf_slice(&head), arena, from, SMTP_AUTHORS_MAX, n)) {
         err_set(e, ERR_BAD_FROM, "From");
         *n = 0;

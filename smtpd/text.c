@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/fs.h"
+#include "queue/textfile.h"
 
 #define PIECE ((size_t)32 * 1024) /* what a write should have at least */
 
@@ -99,7 +100,7 @@ struct smtp_verdict smtp_text_judge(const struct smtp_text *t, bool allow_nul)
         return (struct smtp_verdict){550, "5.5.2",
             "the message has line ends that are not CR LF; update or reconfigure the program that sends it",
             true};
-    if (m->too_big || m->header_size > SMTP_HEADER_MAX)
+    if (m->too_big || m->header_size > TEXTFILE_HEADER_MAX)
         return (struct smtp_verdict){552, "5.3.4",
             m->too_big
                 ? "the message is larger than this server takes; send large files by a link"

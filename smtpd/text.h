@@ -12,7 +12,6 @@
 #include "mail/smtptext.h"
 
 #define SMTP_TEXT_HELD_MAX ((uint64_t)512 << 20)
-#define SMTP_HEADER_MAX ((uint64_t)10 << 20) /* security.md 4.4 */
 #define SMTP_AUTHORS_MAX 100                 /* addresses in From of a message from an account */
 #define SMTP_RECEIVED_MAX 50                 /* RFC 5321 6.3, security.md S20 */
 
