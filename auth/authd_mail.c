@@ -235,7 +235,8 @@ static void reverse_path_for(struct expansion *x, struct slice forward, struct b
 
     if (address_parse(x->reverse_path, &x->arena, &from) != ADDRESS_OK)
         return; /* the null one */
-    if (directory_has_domain(x->a->directory, from.domain))
+    /* from outside an address of ours says nothing: it would leave with our good name */
+    if (x->account.n && directory_has_domain(x->a->directory, from.domain))
         buf_add(out, x->reverse_path);
     else
         srs_forward(x->a->srs_secret, (int64_t)time(NULL), &from, domain, out);

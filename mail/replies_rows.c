@@ -15,7 +15,8 @@ const struct reply_row replies_rows[] = {
     ROW("mailbox-unknown", REPLY_UNKNOWN, false,
         "There is no mailbox with this address at the recipient's provider.",
         "Beim Anbieter des Empfängers gibt es kein Postfach mit dieser Adresse.",
-        "Check the address for a typing mistake, or ask the recipient for the present one another way.",
+        "Check the address for a typing mistake, or ask the recipient in another way which address is right "
+        "now.",
         "Prüfen Sie die Adresse auf Tippfehler oder erfragen Sie die heutige auf anderem Weg."),
     ROW("domain-unknown", REPLY_UNKNOWN, false,
         "The part of the address behind the @ does not exist or takes no mail.",

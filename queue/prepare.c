@@ -71,15 +71,17 @@ static struct key_set *find_keys(struct keys *keys, const struct enqueue *q, str
     struct buf domain = BUF_INIT(1024);
     struct key_set *set = NULL;
 
-    if (q->env.forward.n)
-        return keys_find(keys, domain_of(q->env.forward));
-    if (q->env.account.n == 0)
-        return NULL;
     from_domain(header, &domain);
     if (domain.n && !domain.full)
         set = keys_find(keys, buf_slice(&domain));
     buf_free(&domain);
-    return set ? set : keys_find(keys, domain_of(q->env.reverse_path));
+    if (q->env.account.n)
+        return set ? set : keys_find(keys, domain_of(q->env.reverse_path));
+    if (!set && q->env.forward.n)
+        return keys_find(keys, domain_of(q->env.forward));
+    /* from outside, and it says that it is of ours: our signature would make that true */
+    keys_release(set);
+    return NULL;
 }
 
 static int hash_body(struct dkim *d, int text, uint64_t from, uint64_t to, struct err *e)
@@ -128,7 +130,7 @@ static int compose(struct keys *keys, const struct enqueue *q, struct slice host
     struct submitted who = {
         .from = q->env.account.n && q->env.reverse_path.n ? q->env.reverse_path : q->env.account,
         .host = host,
-        .id = slice_str(q->env.id.text),
+        .id = slice_str(q->message.text),
         .now = now};
     struct key_set *set;
     int rc = 0;

@@ -4,8 +4,8 @@
  *
  * Submitted mail gets what it lacks (mail/submitted.h) and loses Bcc; forwarded mail gets Delivered-To and is
  * refused when it was there before (security.md S20). All of it is signed by the domain of From:, forwarded
- * mail by that of the alias; mail that is kept for another server as its backup is left as it is, but for
- * Received. Blocks; for threads.
+ * mail by that of the alias (unless it came from outside and says in From: that it is of ours); mail that is
+ * kept for another server as its backup is left as it is, but for Received. Blocks; for threads.
  */
 #ifndef QUEUE_PREPARE_H
 #define QUEUE_PREPARE_H

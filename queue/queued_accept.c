@@ -51,13 +51,26 @@ struct sent_by {
     unsigned in_hour, in_day;
 };
 
+static unsigned count_elsewhere(struct queued *q, const struct envelope *env)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < env->nrecipients; i++) {
+        ssize_t at = slice_rchr(env->recipients[i].address, '@');
+
+        n += !keys_is_ours(q->keys, slice_from(env->recipients[i].address, (size_t)(at + 1)));
+    }
+    return n;
+}
+
 static bool may_send(struct queued *q, const struct envelope *env)
 {
     const struct settings *s = q->role->settings;
     struct sent_by *by = hmap_get(&q->sent_by, env->account);
+    unsigned n = env->account.n ? count_elsewhere(q, env) : 0;
     int64_t now = queued_now(q);
 
-    if (env->account.n == 0)
+    if (n == 0)
         return true;
     if (!by) {
         by = mem_zalloc(1, sizeof *by);
@@ -69,11 +82,11 @@ static bool may_send(struct queued *q, const struct envelope *env)
         by->in_day = 0;
     by->hour = now / HOUR;
     by->day = now / DAY;
-    if ((s->outbound_per_hour && by->in_hour + env->nrecipients > s->outbound_per_hour) ||
-        (s->outbound_per_day && by->in_day + env->nrecipients > s->outbound_per_day))
+    if ((s->outbound_per_hour && by->in_hour + n > s->outbound_per_hour) ||
+        (s->outbound_per_day && by->in_day + n > s->outbound_per_day))
         return false;
-    by->in_hour += env->nrecipients;
-    by->in_day += env->nrecipients;
+    by->in_hour += n;
+    by->in_day += n;
     return true;
 }
 

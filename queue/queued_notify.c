@@ -73,17 +73,29 @@ static bool is_of_kind(const struct notice *n, const struct state_recipient *r, 
     }
 }
 
+/* Of those that wait for one destination few are tried: what it said to them is true for the others as well.
+ */
+static const struct place *place_of(const struct message *m, uint32_t index)
+{
+    for (const struct job *j = m->jobs; j; j = j->next)
+        for (uint32_t i = 0; i < j->n; i++)
+            if (j->recipients[i] == index)
+                return j->place;
+    return NULL;
+}
+
 static void take(struct notice *n, uint32_t i, const struct state_recipient *r)
 {
     const struct envelope_recipient *to = &n->file.env.recipients[i];
+    const struct place *p = r->reply.n ? NULL : place_of(n->message, i);
     struct schedule_rules rules = table_rules(n->q, n->message);
 
     n->index[n->n] = i;
     n->rcpt[n->n++] = (struct dsn_recipient){
         .address = to->address,
         .orcpt = to->orcpt,
-        .host = arena_copy(&n->arena, r->host),
-        .reply = arena_copy(&n->arena, r->reply),
+        .host = arena_copy(&n->arena, p && p->why ? slice_str(p->host) : r->host),
+        .reply = arena_copy(&n->arena, p && p->why ? slice_str(p->why) : r->reply),
         .last_attempt = r->last_try,
         .retry_until = n->kind == DSN_DELAYED ? schedule_expiry(&rules, n->message->created) : 0,
     };

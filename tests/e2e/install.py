@@ -43,7 +43,7 @@ def check_files(dest):
     files = installed(dest)
     prefix, conf = variable("prefix"), variable("sysconfdir")
     programs = [f"{variable('bindir')}/postamt", f"{variable('sbindir')}/postamtd"]
-    programs += [f"{variable('libexecdir')}/postamt/{x}" for x in ("authd", "smtpd", "imapd", "pop3d")]
+    programs += [f"{variable('libexecdir')}/postamt/{x}" for x in ("authd", "smtpd", "imapd", "pop3d", "queued", "sender", "resolverd", "fetchd")]
     data = [f"{conf}/postamt/postamt.conf.example", f"{conf}/fail2ban/filter.d/postamt.conf",
             f"{prefix}/lib/systemd/system/postamt.service", f"{prefix}/lib/sysusers.d/postamt.conf",
             f"{prefix}/lib/tmpfiles.d/postamt.conf"]

@@ -210,7 +210,8 @@ def unclean_stop(o):
 def kill_each(o):
     """Each role in turn: service is back within 2 s; sessions that do not pass through it live on."""
     o.expect_log(r"role-died .*(signal=9|status=9|role=worker user=)")
-    survivors = {"authd": "both", "smtpd": "both", "imapd.parent": "pop3", "imapd.spawner": "pop3", "imapd.front": "plain", "pop3d": "imap"}
+    survivors = {"authd": "both", "smtpd": "both", "imapd.parent": "pop3", "imapd.spawner": "pop3", "imapd.front": "plain", "pop3d": "imap",
+                 "queued": "both", "sender": "both", "resolverd": "both", "fetchd": "both"}
     took = {}
     for role in sorted(o.roles()):
         imap = [o.imap(service="imap_plain"), o.imap()]

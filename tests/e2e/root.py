@@ -3,9 +3,9 @@
 
 Every role and worker must have its row's uid and gid, no other group, no capability, no_new_privs, seccomp, and must not
 be dumpable; folders belong to whom they should; members of group postamt may use the command, others not; mail comes in
-and is read. Skipped when not root or when the users postamt, postamt-auth, postamt-net do not exist:
+and is read. Skipped when not root or when the users postamt, postamt-auth, postamt-queue, postamt-net do not exist:
 
-    for u in postamt postamt-auth postamt-net; do adduser --system --group --no-create-home $u; done
+    for u in postamt postamt-auth postamt-queue postamt-net; do adduser --system --group --no-create-home $u; done
 """
 import ctypes
 import grp
@@ -26,7 +26,8 @@ from demo import message
 
 SKIPPED = 77
 USER_OF = {"authd": "postamt-auth", "parent": "postamt", "deliver": "postamt", "spawner": "postamt", "worker": "postamt",
-           "front": "postamt-net"}
+           "front": "postamt-net", "queued": "postamt-queue", "sender": "postamt-net", "resolverd": "postamt-net",
+           "fetchd": "postamt-net"}
 failures = []
 
 
@@ -142,15 +143,16 @@ def check(info, d):
     for name in ("mail", "state", "spool"):
         check_folder(f"{d}/var/lib/{name}", "postamt", 0o700)
     check_folder(f"{d}/var/lib/auth", "postamt-auth", 0o700)
+    check_folder(f"{d}/var/lib/queue", "postamt-queue", 0o700)
     check_folder(f"{d}/var/run", "root", 0o755)
-    for name in ("authd.sock", "postamtd.sock"):
+    for name in ("authd.sock", "postamtd.sock", "queued.sock"):
         st = os.stat(f"{d}/var/run/{name}")
         expect(f"{name}: mode", oct(st.st_mode & 0o777), oct(0o660))
         expect(f"{name}: group", grp.getgrgid(st.st_gid).gr_name, "postamt")
     check_mail(info, d)
     admins = grp.getgrnam("postamt").gr_gid
     nobody = pwd.getpwnam("nobody")
-    for args in (("status",), ("account", "list")):
+    for args in (("status",), ("account", "list"), ("queue", "list")):
         expect(f"{args} by a member of group postamt", command(d, nobody.pw_uid, nobody.pw_gid, [admins], *args), 0)
         expect(f"{args} by a stranger is refused", command(d, nobody.pw_uid, nobody.pw_gid, [], *args) != 0, True)
         expect(f"{args} by a front's uid is refused", as_user(d, "postamt-net", *args) != 0, True)
@@ -160,7 +162,8 @@ def nested(config_text):
     """Folders below some that postamtd has to make: others must get through them."""
     def text(d, *rest):
         out = config_text(d, *rest)
-        for name, to in (("mail", "lib/mail"), ("state", "lib/state"), ("spool", "lib/spool"), ("auth", "lib/auth"), ("run", "run")):
+        for name, to in (("mail", "lib/mail"), ("state", "lib/state"), ("spool", "lib/spool"), ("auth", "lib/auth"), ("queue", "lib/queue"),
+                         ("run", "run")):
             out = out.replace(f'"{d}/{name}"', f'"{d}/var/{to}"')
         return out
     return text

@@ -160,6 +160,12 @@ def forwards(w):
                 raise AssertionError(f"{to} was taken")
             except smtplib.SMTPRecipientsRefused as e:
                 assert all(code >= 500 for code, _ in e.recipients.values()), e.recipients
+    assert b"DKIM-Signature:" in m.text.split(b"\r\n\r\n", 1)[0], "what is forwarded is not signed"
+    # an outsider who calls himself one of us gets neither our signature nor our reverse-path
+    w.inbound("fwd@example.test", "false", sender="u0@example.test",
+              text=office.message("false", sender="u0@example.test", to="fwd@example.test"))
+    m = w.sink.find("false")
+    assert b"DKIM-Signature:" not in m.text.split(b"\r\n\r\n", 1)[0] and m.mail.startswith("SRS0="), (m.mail, m.text[:500])
     ident = w.inbound("both@example.test", "here and there")
     w.find("here and there")
     w.sink.find("here and there")
