@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Mail to the world and back: submitted to Postfix, Exim, OpenSMTPD and a sink, signed, handed on, answered."""
 import smtplib
+import subprocess
 import sys
 
 import dkim_verify  # first: it may start this program again with Debian's python
@@ -108,6 +109,21 @@ def real_ones(o):
     verified(o, *texts)
 
 
+def by_programs(o):
+    """curl and swaks submit as people's scripts do."""
+    url = f"smtps://{o.info['tls_name']}:{o.port('submissions')}"
+    text = office.message("by curl", sender="u0@example.test", to="x@sink.test")
+    r = subprocess.run(["curl", "-sS", url, "--connect-to", f"{o.info['tls_name']}::{o.info['host']}:", "--cacert", o.info["ca_file"],
+                        "-u", f"u0@example.test:{o.password}", "--mail-from", "u0@example.test", "--mail-rcpt", "x@sink.test", "-T", "-"],
+                       input=text, capture_output=True, timeout=30)
+    assert r.returncode == 0, r.stderr
+    r = subprocess.run(["swaks", "--server", o.info["host"], "--port", str(o.port("submission")), "--tls", "--auth", "PLAIN",
+                        "--auth-user", "u0@example.test", "--auth-password", o.password, "--from", "u0@example.test",
+                        "--to", "x@sink.test", "--header", "Subject: by swaks"], capture_output=True, timeout=30)
+    assert r.returncode == 0, r.stdout[-1500:]
+    verified(o, *(o.sink.find(x).text for x in ("by curl", "by swaks")))
+
+
 RELAY = ["x@sink.test", "X@SINK.TEST", "postmaster@sink.test", "x@sink.test.", "x%sink.test@example.test", '"x@sink.test"@example.test',
          "sink.test!x@example.test", "x@sink.test@example.test", "x@[127.0.0.2]", "x@[IPv6:::1]", "@example.test:x@sink.test",
          "@a.test,@example.test:x@sink.test", "@sink.test:u0@nowhere.test", "x", "x@", '"x%sink.test"@example.test', "x@sink.test%example.test",
@@ -163,7 +179,7 @@ def utf8_addresses(o):
     told(o, ident, "grüße@sink.test")
 
 
-STEPS = [to_the_sink, large, many_over_one_connection, here_and_elsewhere, utf8_addresses, nobody_else_relays, only_as_oneself]
+STEPS = [to_the_sink, by_programs, large, many_over_one_connection, here_and_elsewhere, utf8_addresses, nobody_else_relays, only_as_oneself]
 
 if __name__ == "__main__":
     reason = peers.missing()
