@@ -87,12 +87,32 @@ void queued_suppress(struct queued *q, struct slice address, struct slice host, 
 
 /* --- work --- */
 
+static _Noreturn void end_for(const char *id, const char *why)
+{
+    LOG(QUEUE_STATE, id, F_STR("error", why));
+    _exit(EXIT_FAILURE);
+}
+
+bool queued_state_get(
+    struct queued *q, const struct id *id, uint32_t index, struct buf *hold, struct state_recipient *out)
+{
+    struct err e = {0};
+    int got = state_get(q->state, id, index, hold, out, &e);
+
+    if (got < 0)
+        end_for(id->text, e.detail);
+    return got == 1;
+}
+
 void queued_commit(struct queued *q)
 {
     struct err e = {0};
 
-    if (state_waiting(q->state) && state_commit(q->state, &e) < 0)
-        LOG(QUEUE_STATE, NULL, F_STR("error", e.detail)); /* they stay, for the next time */
+    if (state_waiting(q->state) == 0 || state_commit(q->state, &e) == 0)
+        return;
+    if (!state_is_alive(q->state))
+        end_for(NULL, e.detail);
+    LOG(QUEUE_STATE, NULL, F_STR("error", e.detail)); /* they stay, for the next time */
 }
 
 void queued_work_soon(struct queued *q)

@@ -131,6 +131,10 @@ void queued_work_soon(struct queued *q);
 /* Did that address refuse mail for good a while ago? An address as it is written. */
 bool queued_is_suppressed(struct queued *q, struct slice address, struct suppress_entry *out);
 void queued_suppress(struct queued *q, struct slice address, struct slice host, struct slice reply);
+/* state_get. A state that cannot be read ends the process, in queued_commit too: the next start makes it anew
+ * from the files, while going on would take those who wait for done. */
+bool queued_state_get(
+    struct queued *q, const struct id *id, uint32_t index, struct buf *hold, struct state_recipient *out);
 /* What was marked is in the state. */
 void queued_commit(struct queued *q);
 /* Moves both clocks (tests). */

@@ -130,9 +130,8 @@ static void mark(struct notice *n, uint32_t index)
 {
     struct buf hold = BUF_INIT(BUF_OWN);
     struct state_recipient r;
-    struct err e = {0};
 
-    if (state_get(n->q->state, &n->message->id, index, &hold, &r, &e) == 1) {
+    if (queued_state_get(n->q, &n->message->id, index, &hold, &r)) {
         if (r.state == STATE_BOUNCING)
             r.state = STATE_FAILED;
         r.dsn_sent = r.dsn_sent || r.state == STATE_DONE;

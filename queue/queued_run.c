@@ -179,10 +179,9 @@ static void note(struct run *r, uint32_t index, const struct verdict *v)
     const struct envelope_recipient *to = &r->file.env.recipients[index];
     struct buf hold = BUF_INIT(BUF_OWN);
     struct state_recipient s;
-    struct err e = {0};
 
     INVARIANT(index < r->file.env.nrecipients);
-    if (state_get(q->state, &message_of(r)->id, index, &hold, &s, &e) != 1 || s.state != STATE_PENDING) {
+    if (!queued_state_get(q, &message_of(r)->id, index, &hold, &s) || s.state != STATE_PENDING) {
         buf_free(&hold); /* the admin dropped it, or gave it up, meanwhile */
         r->done[r->ndone++] = index;
         return;

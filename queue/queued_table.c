@@ -281,7 +281,7 @@ void table_look_again(struct queued *q, const struct id *id)
         while (m->jobs)
             job_free(q, m->jobs);
     }
-    if (state_get(q->state, id, 0, &hold, &first, &e) == 1) {
+    if (queued_state_get(q, id, 0, &hold, &first)) {
         if (load(q, id, &e) < 0)
             LOG(QUEUE_STATE, id->text, F_STR("error", e.detail));
     } else if (m) { /* dropped */

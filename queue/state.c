@@ -134,6 +134,15 @@ int state_commit(struct state *st, struct err *e)
     return 0;
 }
 
+bool state_is_alive(struct state *st)
+{
+    struct buf none = BUF_INIT(STATE_KEY_MAX);
+    enum kv_result r = kv_get(NULL, st->table, SLICE("none"), &none);
+
+    buf_free(&none);
+    return r == KV_NONE;
+}
+
 void state_checkpoint(struct state *st)
 {
     kv_checkpoint(st->kv);

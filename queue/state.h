@@ -83,6 +83,8 @@ size_t state_waiting(const struct state *st);
 /* All or nothing. -1: the disk is full or ill; the changes stay, for another try. Nothing is lost if none
  * comes: the files are still there. */
 int state_commit(struct state *st, struct err *e);
+/* False: Berkeley DB met damage and does nothing any more; close and open again, which rebuilds. */
+bool state_is_alive(struct state *st);
 /* By timer: checkpoint, and removal of logs no longer needed. */
 void state_checkpoint(struct state *st);
 

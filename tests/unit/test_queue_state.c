@@ -305,6 +305,41 @@ static void damage_is_repaired(void **state)
     spool_close(s);
 }
 
+/* More than Berkeley DB holds in memory: what it reads again is damaged by then. */
+static void damage_at_work_is_known(void **state)
+{
+    struct spool *s = open_spool();
+    struct state *st = open_state(s, 0);
+    struct envelope env = envelope_of(id_new());
+    char reply[STATE_REPLY_MAX];
+    struct err e = {0};
+
+    (void)state;
+    memset(reply, 'x', sizeof reply);
+    for (int i = 0; i < 3000; i++) {
+        snprintf(env.id.text, sizeof env.id.text, "%013d", i);
+        state_add(st, &env);
+        for (uint32_t k = 0; k < 3; k++)
+            state_put_recipient(st, &env.id, k,
+                &(struct state_recipient){
+                    .address = three[k].address, .reply = slice_of(reply, sizeof reply)});
+        if (i % 100 == 99)
+            commit(st);
+    }
+    state_checkpoint(st);
+    assert_true(state_is_alive(st));
+    assert_int_equal(nftw(db, junk_one, 16, FTW_PHYS), 0);
+    for (int i = 0; i < 3000; i++) {
+        snprintf(env.id.text, sizeof env.id.text, "%013d", i);
+        mark(st, &env.id, 0, STATE_DONE);
+    }
+    assert_int_equal(state_commit(st, &e), -1);
+    assert_false(state_is_alive(st));
+    state_close(st);
+    state_close(open_state(s, 0));
+    spool_close(s);
+}
+
 /* A child marks and says so; killed at any moment, what it said is there. */
 static void killed_owners_lose_no_mark(void **state)
 {
@@ -410,6 +445,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(agrees_with_the_files, setup, teardown),
         cmocka_unit_test_setup_teardown(walks_can_stop_and_begin_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_repaired, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_at_work_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(killed_owners_lose_no_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(many, setup, teardown),
     };
