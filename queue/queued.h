@@ -165,8 +165,9 @@ void table_due(struct queued *q);
 
 /* --- queued_accept.c --- */
 bool accept_enqueue(struct queued *q, struct ipc *ch, struct ipc_in *in);
-/* The message is at its end: file and records go, the latter soon, with one sync for several. */
-void accept_remove(struct queued *q, const struct message *m);
+/* The message is at its end: file and records go, the latter soon, with one sync for several. False: the disk
+ * is ill, nothing went. */
+bool accept_remove(struct queued *q, const struct message *m);
 /* Syncs the folder now if anything waits for that. */
 void accept_sync(struct queued *q);
 

@@ -221,8 +221,10 @@ static int all_kept(struct sync *s)
         state_remove(q->state, &s->removed[i], s->removed_n[i]);
     if (state_commit(q->state, &s->e) < 0) {
         LOG(QUEUE_STATE, NULL, F_STR("error", s->e.detail));
-        for (struct accept *a = s->placed; a; a = a->next)
+        for (struct accept *a = s->placed; a; a = a->next) {
             (void)spool_remove(q->spool, slice_str(a->request.env.id.text), NULL);
+            state_remove(q->state, &a->request.env.id, a->request.env.nrecipients); /* they still wait */
+        }
         return -1;
     }
     for (struct accept *a = s->placed; a; a = next) {
@@ -234,15 +236,31 @@ static int all_kept(struct sync *s)
     return 0;
 }
 
+static void note_removed(struct queued *q, const struct id *id, uint32_t nrecipients)
+{
+    if (q->nremoved == q->removed_size) {
+        q->removed_size = q->removed_size ? 2 * q->removed_size : 64;
+        q->removed = mem_realloc(q->removed, q->removed_size, sizeof *q->removed);
+        q->removed_n = mem_realloc(q->removed_n, q->removed_size, sizeof *q->removed_n);
+    }
+    q->removed[q->nremoved] = *id;
+    q->removed_n[q->nremoved++] = nrecipients;
+}
+
 static void synced(struct pool_job *job)
 {
     struct sync *s = (struct sync *)job;
     struct queued *q = s->q;
     struct accept *next;
+    bool is_well;
 
     q->is_syncing = false;
     if (s->rc == 0)
         s->rc = all_kept(s);
+    else /* records stay until a sync, the next message's, says that the files are gone */
+        for (size_t i = 0; i < s->nremoved; i++)
+            note_removed(q, &s->removed[i], s->removed_n[i]);
+    is_well = s->rc == 0;
     for (struct accept *a = s->rc < 0 ? s->placed : NULL; a; a = next) {
         next = a->next;
         refuse(a, s->e.code, s->e.detail);
@@ -252,7 +270,7 @@ static void synced(struct pool_job *job)
     free(s);
     if (q->placed)
         accept_sync(q);
-    else if (q->nremoved)
+    else if (q->nremoved && is_well)
         sync_late(q);
     queued_work_soon(q);
 }
@@ -295,22 +313,17 @@ static void sync_late(struct queued *q)
         q->has_late_sync = event_base_once(q->role->base, -1, EV_TIMEOUT, on_late_sync, q, &late) == 0;
 }
 
-void accept_remove(struct queued *q, const struct message *m)
+bool accept_remove(struct queued *q, const struct message *m)
 {
     struct err e = {0};
 
     if (spool_remove(q->spool, slice_str(m->id.text), &e) < 0) {
         LOG(QUEUE_STATE, m->id.text, F_STR("error", e.detail));
-        return; /* it is found again at the next start, with nothing left to do */
+        return false;
     }
-    if (q->nremoved == q->removed_size) {
-        q->removed_size = q->removed_size ? 2 * q->removed_size : 64;
-        q->removed = mem_realloc(q->removed, q->removed_size, sizeof *q->removed);
-        q->removed_n = mem_realloc(q->removed_n, q->removed_size, sizeof *q->removed_n);
-    }
-    q->removed[q->nremoved] = m->id;
-    q->removed_n[q->nremoved++] = m->nrecipients;
+    note_removed(q, &m->id, m->nrecipients);
     sync_late(q);
+    return true;
 }
 
 /* --- ENQUEUE --- */

@@ -169,19 +169,26 @@ static void mark_all(struct notice *n)
         mark(n, n->unwanted[i]);
 }
 
+static void release(struct notice *n)
+{
+    struct queued *q = n->q;
+
+    n->message->is_noticed = false;
+    spool_message_close(&n->file);
+    arena_free(&n->arena);
+    free(n);
+    q->notifying--;
+    queued_commit(q);
+}
+
 /* more: look whether there is something else to tell. */
 static void finish(struct notice *n, bool more)
 {
     struct queued *q = n->q;
     struct message *m = n->message;
 
-    spool_message_close(&n->file);
-    arena_free(&n->arena);
-    free(n);
-    q->notifying--;
-    m->is_noticed = false;
+    release(n);
     m->has_notice = more;
-    queued_commit(q);
     table_settle(q, m);
 }
 
@@ -191,11 +198,11 @@ static void postpone(struct notice *n, const char *why)
     struct message *m = n->message;
 
     LOG(NOTIFY_FAILED, m->id.text, F_STR("notification", n->id.text), F_STR("why", why));
-    finish(n, false);
-    if (!table_find(q, slice_of(m->id.text, ID_LEN)))
-        return;
+    release(n);
     m->has_notice = true;
     due_put(&q->dues, &m->due, queued_now(q) + AGAIN);
+    if (m->is_stale)
+        table_settle(q, m);
 }
 
 /* --- the notification itself --- */
@@ -323,6 +330,7 @@ static bool next_kind(struct notice *n, struct err *e)
 static void start(struct queued *q, struct message *m)
 {
     struct notice *n = mem_zalloc(1, sizeof *n);
+    enum spool_result r;
     struct err e = {0};
 
     q->notifying++;
@@ -330,11 +338,12 @@ static void start(struct queued *q, struct message *m)
     n->message = m;
     n->id = id_new();
     arena_init(&n->arena, ARENA_MAX);
-    if (spool_read(q->spool, slice_of(m->id.text, ID_LEN), &n->file, &e) != SPOOL_OK) {
-        postpone(n, "its file cannot be read");
-        return;
-    }
-    if (next_kind(n, &e))
+    r = spool_read(q->spool, slice_of(m->id.text, ID_LEN), &n->file, &e);
+    if (r == SPOOL_ERROR)
+        postpone(n, e.detail);
+    else if (r != SPOOL_OK)
+        finish(n, false); /* there is nothing to tell of any more; why is logged */
+    else if (next_kind(n, &e))
         tell(n);
     else if (e.code != ERR_OK)
         postpone(n, e.detail);

@@ -293,6 +293,11 @@ void table_look_again(struct queued *q, const struct id *id)
 
 /* --- what becomes of a message --- */
 
+static bool is_at_end(const struct message *m)
+{
+    return m->pending == 0 && !m->jobs && !m->is_noticed && !m->has_notice;
+}
+
 void table_settle(struct queued *q, struct message *m)
 {
     if (m->is_stale) {
@@ -303,11 +308,14 @@ void table_settle(struct queued *q, struct message *m)
         notify_soon(q, m);
         return;
     }
-    if (m->pending > 0 || m->jobs || m->is_noticed)
+    if (!is_at_end(m))
         return;
+    if (!accept_remove(q, m)) {
+        due_put(&q->dues, &m->due, queued_now(q) + DUE_AGAIN);
+        return;
+    }
     LOG(QUEUE_DONE, m->id.text, F_U64("nrcpt", m->nrecipients),
         F_U64("seconds", queued_now(q) > m->created ? queued_now(q) - m->created : 0));
-    accept_remove(q, m);
     message_free(q, m);
 }
 
@@ -371,9 +379,9 @@ void table_due(struct queued *q)
         bool warns = rules.warn > 0 && !m->warned && queued_now(q) >= m->created + rules.warn;
 
         set_due(q, m, queued_now(q) + DUE_AGAIN);
-        if (m->hold)
-            continue;
-        if (is_expired(q, m) || warns) {
+        if (m->has_notice || is_at_end(m)) { /* it could not be delivered, its file not be removed */
+            table_settle(q, m);
+        } else if (!m->hold && (is_expired(q, m) || warns)) {
             m->has_notice = true;
             table_settle(q, m);
         }
