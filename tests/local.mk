@@ -52,6 +52,8 @@ E2E_TESTS += tests/e2e/routes.py
 E2E_TESTS += tests/e2e/slowpoke.py
 E2E_TESTS += tests/faults/kill_ledger.py
 E2E_TESTS += tests/faults/syscalls.py
+E2E_TESTS += tests/faults/queue_calls.py
+E2E_TESTS += tests/faults/queue_state.py
 E2E_TESTS += tests/faults/full_disk.py
 TESTS += $(E2E_TESTS)
 # no daemons: the library itself
@@ -107,6 +109,7 @@ check-thunderbird: all
 # Each system call of the ways of a message as the last one and as one that fails; five minutes of kills under load.
 faults: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/syscalls.py --points 0
+	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/queue_calls.py --points 0
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/faults/kill_ledger.py 300
 
 # The long forms of the attacks: 1,000 tries a kind, 1 GiB and 2^20 recipients, 5,000 connections, the minutes
@@ -118,11 +121,11 @@ attacks: all $(check_PROGRAMS)
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/e2e/slowpoke.py --long
 
 # System calls that the sandbox allows and nothing makes (root, strace).
-# System calls that the sandbox allows and nothing in the whole suite makes (root, strace); five minutes. syscalls.py has
-# strace for itself.
+# System calls that the sandbox allows and nothing in the whole suite makes (root, strace); five minutes. syscalls.py and
+# queue_calls.py have strace for themselves.
 calls: all
 	$(AM_TESTS_ENVIRONMENT) python3 $(top_srcdir)/tests/lint/calls.py \
-	$(addprefix $(abs_top_srcdir)/,$(filter-out %/syscalls.py,$(E2E_TESTS))); rc=$$?; test $$rc = 0 || test $$rc = 77
+	$(addprefix $(abs_top_srcdir)/,$(filter-out %/syscalls.py %/queue_calls.py,$(E2E_TESTS))); rc=$$?; test $$rc = 0 || test $$rc = 77
 
 # Thousands of stories of the store against its model, 10,000 looks beside a renaming neighbour; about half an hour.
 check-long: all

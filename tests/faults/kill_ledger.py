@@ -3,9 +3,10 @@
 
 kill_ledger.py [SECONDS]     (default 20; `make faults` gives more)
 
-SMTP clients send, IMAP clients APPEND, each message with a token of its own. Whose 250 or OK was seen is there exactly
-once, whose answer was not seen at most once; the service is back within 2 s after each kill; after a kill of postamtd all
-roles are gone within 1 s and the ports are free.
+SMTP clients send, IMAP clients APPEND, others submit mail for a server elsewhere, each message with a token of its own. Whose
+250 or OK was seen is there exactly once, whose answer was not seen at most once; elsewhere it is once more for each kill of
+what sends at most. The service is back within 2 s after each kill; after a kill of postamtd all roles are gone within 1 s and
+the ports are free.
 """
 import imaplib
 import os
@@ -14,14 +15,22 @@ import re
 import signal
 import smtplib
 import socket
+import ssl
 import sys
 import tempfile
 import threading
 import time
 
+import badserver
+import control
 import instance
+import zones
 
 CLIENTS = 8
+AWAY = 2             # clients whose mail leaves: with NSD only
+SINK = "127.0.8.1"
+SENDERS = ("queued.", "sender.", "smtpd.parent.", "resolverd.", "fetchd.")
+LEAVE_SECONDS = 60   # for the queue to get empty, its clock moved on
 BACK_SECONDS = 2.0
 GONE_SECONDS = 1.0
 
@@ -47,9 +56,9 @@ class Client(threading.Thread):
         self.all.add(t)
         return t
 
-    def text(self, token):
+    def text(self, token, sender="a@b.test"):
         pad = "x" * random.randrange(10, 5000)
-        return f"From: a@b.test\r\nSubject: {token}\r\nMessage-ID: <{token}@ledger.test>\r\n\r\n{pad}\r\n"
+        return f"From: {sender}\r\nSubject: {token}\r\nMessage-ID: <{token}@ledger.test>\r\n\r\n{pad}\r\n"
 
     def run(self):
         while not self.stop.is_set():
@@ -86,6 +95,59 @@ class Imap(Client):
                     self.acked.add(token)
         finally:
             m.shutdown()
+
+
+class Away(Client):
+    kind = "away"
+
+    def work(self):
+        ctx = ssl.create_default_context(cafile=self.info["ca_file"])
+        ctx.check_hostname = False
+        with smtplib.SMTP(self.info["host"], self.info["ports"]["submission"], timeout=10) as s:
+            s.starttls(context=ctx)
+            s.login(self.user, self.info["users"]["password"])
+            while not self.stop.is_set():
+                token = self.token()
+                s.sendmail(self.user, [f"{token}@away.test"], self.text(token, self.user))
+                self.acked.add(token)
+                time.sleep(0.02)
+
+
+class World:
+    """Name servers and a sink; sink is None where there is no NSD."""
+
+    def __init__(self, d):
+        self.dns = self.sink = None
+        self.settings = ""
+        if zones.missing():
+            print(f"no mail leaves: {zones.missing()}")
+            return
+        os.environ["POSTAMT_TEST_CLOCK"] = "1"
+        self.sink = badserver.Server([SINK])
+        self.dns = zones.Server(os.path.join(d, "dns"), {"away.test": f"@ MX 10 mx\nmx A {SINK}\n"})
+        self.settings = (f'outbound = {{ port = {self.sink.port}; private = true; ipv6 = "off"; }};\n{self.dns.settings}'
+                         "limits = { outbound_per_hour = 0; outbound_per_day = 0; };\n")
+
+    def stop(self):
+        for x in (self.dns, self.sink):
+            if x:
+                x.stop()
+
+    def all_left(self, d):
+        """The queue is empty, after what time ever by its own clock."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while self.sink and any(re.fullmatch(r"[0-9a-z]{13}", x) for x in os.listdir(os.path.join(d, "queue"))):
+            if time.monotonic() > deadline:
+                return False
+            try:
+                control.ask(os.path.join(d, "run/queued.sock"), {"verb": "queue clock", "seconds": 5001})
+            except (OSError, control.ControlError):  # it is being started
+                pass
+            time.sleep(0.5)
+        return True
+
+    def came(self, c):
+        return [m.subject for m in self.sink.messages() if m.mail == c.user]
 
 
 def role_name(pid):
@@ -147,15 +209,16 @@ def subjects(info, user, mailbox):
     return found
 
 
-def audit(info, clients):
+def audit(info, clients, world, repeats):
+    """repeats: so many may be of one that left."""
     lost, twice, strange = [], [], []
     for c in clients:
-        found = subjects(info, c.user, "Ledger" if c.kind == "imap" else "INBOX")
+        found = world.came(c) if c.kind == "away" else subjects(info, c.user, "Ledger" if c.kind == "imap" else "INBOX")
         counts = {}
         for t in found:
             counts[t] = counts.get(t, 0) + 1
         lost += [t for t in c.acked if t not in counts]
-        twice += [t for t, n in counts.items() if n > 1]
+        twice += [t for t, n in counts.items() if n > 1 + (repeats if c.kind == "away" else 0)]
         strange += [t for t in counts if t not in c.all]
     return lost, twice, strange
 
@@ -197,10 +260,12 @@ def main():
     bad = []
     with tempfile.TemporaryDirectory(prefix="postamt-kill-") as d:
         os.chmod(d, 0o755)
-        info = instance.start(d, users=2 * CLIENTS + 1, hash_scheme="sha512crypt")
+        world = World(d)
+        info = instance.start(d, users=2 * CLIENTS + 1 + AWAY, hash_scheme="sha512crypt", extra=world.settings)
         try:
             stop = threading.Event()
             clients = [Smtp(info, i, stop) for i in range(CLIENTS)] + [Imap(info, CLIENTS + i, stop) for i in range(CLIENTS)]
+            clients += [Away(info, 2 * CLIENTS + 1 + i, stop) for i in range(AWAY if world.sink else 0)]
             for c in clients:
                 c.start()
             deadline, turn, times, killed = time.monotonic() + seconds, 0, [], {}
@@ -217,8 +282,17 @@ def main():
             stop.set()
             for c in clients:
                 c.join(30)
-            lost, twice, strange = audit(info, clients)
+            if not world.all_left(d):
+                bad.append(f"the queue is not empty after {LEAVE_SECONDS} s")
+            repeats = sum(n for name, n in killed.items() if name.startswith(SENDERS))
+            lost, twice, strange = audit(info, clients, world, repeats)
             acked = sum(len(c.acked) for c in clients)
+            away = [c for c in clients if c.kind == "away"]
+            left, copies = sum(len(c.acked) for c in away), sum(len(world.came(c)) for c in away)
+            if away:
+                print(f"{left} messages left in {copies} copies, {repeats} kills of what sends")
+            if away and left < 20:
+                bad.append(f"only {left} messages left: nothing was tried")
             print(f"{sum(killed.values())} kills of {len(killed)} processes; {acked} messages acknowledged, "
                   f"{sum(c.tried for c in clients) - acked} unanswered; back after {max(times):.2f} s at most")
             gone = end_of_postamtd(info)
@@ -226,7 +300,7 @@ def main():
             if gone > GONE_SECONDS:
                 bad.append(f"after a kill of postamtd roles lived for {gone:.2f} s")
             info = instance.restart(d)
-            again = audit(info, clients)
+            again = audit(info, clients, world, repeats)
             for what, tokens in zip(("lost", "twice", "strange", "lost after restart", "twice after restart"),
                                     (lost, twice, strange, again[0], again[1])):
                 if tokens:
@@ -238,6 +312,7 @@ def main():
             raise
         finally:
             instance.stop(d)
+            world.stop()
         print("\n".join(bad) or "every acknowledged message is there exactly once")
         if bad:
             print(instance.log_tail(d, 30))

@@ -663,22 +663,28 @@ class Sweep:
             raise Bad(f"{what} was told as: {refused[0]}")
 
     @staticmethod
+    def may_be_short(files):
+        """strace takes the octet away: only from a message, whose first one nobody needs."""
+        return [c for c in files if c.name == "write" and ("token-" in c.line or "/spool/" in c.path)]
+
+    @staticmethod
     def check_short(calls, at):
         wanted = int(re.search(r", (\d+)\)\s+= ", calls[at].line)[1])
         again = next((c for c in calls[at + 1:] if c.name == "write" and c.fd == calls[at].fd), None)
         if wanted > 1 and (not again or int(re.search(r", (\d+)\)\s+= ", again.line)[1]) != wanted - 1):
             raise Bad("the rest of a short write was not written")
 
+    def points_to_try(self, calls, files):
+        todo = [(c, "KILL") for c in self.some(calls)]
+        for what in ("EIO", "ENOSPC"):
+            todo += [(c, what) for c in self.some(files)]
+        return todo + [(c, "SHORT") for c in self.some(self.may_be_short(files))]
+
     def all(self):
         bad = []
         calls = self.count()
-        todo = [(c, "KILL") for c in self.some(calls)]
         files = [c for c in calls if c.name in FILE_CALLS and c.path.startswith(self.w.d) and not c.path.endswith("/log")]
-        for what in ("EIO", "ENOSPC"):
-            todo += [(c, what) for c in self.some(files)]
-        # strace takes the octet away: only from a message, whose first one nobody needs
-        todo += [(c, "SHORT") for c in self.some([c for c in files if c.name == "write" and "token-" in c.line
-                                                  or c.name == "write" and "/spool/" in c.path])]
+        todo = self.points_to_try(calls, files)
         for c, what in todo:
             if self.verbose:
                 print(f"{self.s.name}: {what} {c.name} {c.nth}: {c.line[:150]}", flush=True)

@@ -19,7 +19,8 @@ import time
 
 Call = collections.namedtuple("Call", "name nth fd path result line")
 ATTACH_SECONDS = 10
-LINE = re.compile(r"^(\w+)\((.*)$")
+LINE = re.compile(r"^(?:(\d+) +)?(\w+)\((.*)$")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$")
 FIRST_FD = re.compile(r"^(\d+)<([^>]*)>")
 RESULT = re.compile(r"\)\s+= (\S+)")
 
@@ -59,20 +60,22 @@ def traced(args, who, folder):
 
 
 class Attached:
-    def __init__(self, pid, expressions, out):
-        self.pid, self.out = pid, out
+    def __init__(self, pids, expressions, out):
+        self.pids, self.out = pids if isinstance(pids, list) else [pids], out
         with open(out + ".err", "w") as err:
             args = [x for e in expressions for x in ("-e", e)]
-            self.child = subprocess.Popen(["strace", "-y", "-s", "32", "-o", out, "-p", str(pid), *args], stderr=err)
+            for pid in self.pids:
+                args += ["-p", str(pid)]
+            self.child = subprocess.Popen(["strace", "-y", "-s", "32", "-o", out, *args], stderr=err)
         deadline = time.monotonic() + ATTACH_SECONDS
         while True:
             with open(out + ".err") as f:
                 said = f.read()
-            if "attached" in said:
+            if said.count(" attached") == len(self.pids):
                 break
             if self.child.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                raise RuntimeError(f"strace could not look into process {pid}: {said}")
+                raise RuntimeError(f"strace could not look into process {self.pids}: {said}")
             time.sleep(0.005)
 
     def end(self):
@@ -83,8 +86,9 @@ class Attached:
 
 
 @contextlib.contextmanager
-def attach(pid, *expressions, out):
-    a = Attached(pid, expressions, out)
+def attach(pids, *expressions, out):
+    """pids: a process that has one thread, or a list of threads; each of them counts its calls for itself."""
+    a = Attached(pids, expressions, out)
     try:
         yield a
     finally:
@@ -92,18 +96,33 @@ def attach(pid, *expressions, out):
 
 
 def calls(out):
-    """What it called, in order; nth counts the calls of one name, as strace does."""
+    """What it called, in order; nth counts the calls of one name (of one thread), as strace does."""
     seen, found = collections.Counter(), []
+    for line in whole_lines(out):
+        m = LINE.match(line)
+        if not m or m[2] == "restart_syscall":
+            continue
+        seen[m[1], m[2]] += 1
+        fd, result = FIRST_FD.match(m[3]), RESULT.search(line)
+        found.append(Call(m[2], seen[m[1], m[2]], int(fd[1]) if fd else -1, fd[2] if fd else "", result[1] if result else "", line))
+    return found
+
+
+def whole_lines(out):
+    """A call that another thread's line came into is one line again, where it began."""
+    lines, begun = [], {}
     with open(out, errors="replace") as f:
         for line in f:
-            m = LINE.match(line)
-            if not m or line.startswith("restart_syscall("):
+            line = line.rstrip("\n")
+            end = RESUMED.match(line)
+            if end and end[1] in begun:
+                lines[begun.pop(end[1])] += end[2]
                 continue
-            seen[m[1]] += 1
-            fd, result = FIRST_FD.match(m[2]), RESULT.search(line)
-            found.append(Call(m[1], seen[m[1]], int(fd[1]) if fd else -1, fd[2] if fd else "", result[1] if result else "",
-                              line.rstrip("\n")))
-    return found
+            if line.endswith("<unfinished ...>"):
+                line = line[:-len("<unfinished ...>")].rstrip()
+                begun[line.split()[0]] = len(lines)
+            lines.append(line)
+    return lines
 
 
 def was_killed(out):
