@@ -15,7 +15,7 @@
 
 /* ---- the end ---- */
 
-static struct slice say(struct finding *f, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static struct slice say(struct finding *f, const char *fmt, va_list ap)
 {
     struct buf text = BUF_INIT(1024);
     struct slice copy;

@@ -22,8 +22,7 @@ static uint64_t status_number(const char *status)
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (strcmp(statuses[i], status) == 0)
             return i + 1;
-    INVARIANT(!"status of a verdict is in SEND_STATUSES");
-    return 0;
+    mem_panic("the status of a verdict is not in SEND_STATUSES", __FILE__, __LINE__);
 }
 
 /* The start of s, n octets at most, without part of a character at the end. */
