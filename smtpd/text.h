@@ -12,8 +12,8 @@
 #include "mail/smtptext.h"
 
 #define SMTP_TEXT_HELD_MAX ((uint64_t)512 << 20)
-#define SMTP_AUTHORS_MAX 100                 /* addresses in From of a message from an account */
-#define SMTP_RECEIVED_MAX 50                 /* RFC 5321 6.3, security.md S20 */
+#define SMTP_AUTHORS_MAX 100 /* addresses in From of a message from an account */
+#define SMTP_RECEIVED_MAX 50 /* RFC 5321 6.3, security.md S20 */
 
 struct smtp_text {
     struct smtptext machine;
