@@ -142,18 +142,11 @@ static void mark(struct notice *n, uint32_t index)
 
 static void mark_warned(struct notice *n)
 {
-    const struct envelope *env = &n->file.env;
+    struct state_message record = state_message_of(&n->file.env);
     struct message *m = n->message;
-    struct state_message record = {.id = m->id,
-        .account = env->account,
-        .reverse_path = env->reverse_path,
-        .created = m->created,
-        .size = env->size,
-        .nrecipients = m->nrecipients,
-        .hold = m->hold,
-        .warned = true};
 
-    m->warned = true;
+    m->warned = record.warned = true;
+    record.hold = m->hold;
     state_put_message(n->q->state, &record);
 }
 

@@ -76,9 +76,9 @@ void state_remove(struct state *st, const struct id *id, uint32_t nrecipients)
         change_begin(st, id, &i)->is_removal = true;
 }
 
-void state_add(struct state *st, const struct envelope *env)
+struct state_message state_message_of(const struct envelope *env)
 {
-    struct state_message m = {
+    return (struct state_message){
         .id = env->id,
         .account = env->account,
         .reverse_path = env->reverse_path,
@@ -87,6 +87,11 @@ void state_add(struct state *st, const struct envelope *env)
         .nrecipients = env->nrecipients,
         .hold = env->hold,
     };
+}
+
+void state_add(struct state *st, const struct envelope *env)
+{
+    struct state_message m = state_message_of(env);
 
     state_put_message(st, &m);
     for (uint32_t i = 0; i < env->nrecipients; i++) {

@@ -70,6 +70,8 @@ struct state *state_open(const char *dir, struct spool *spool, size_t *rebuilt, 
 /* What was not committed is lost. */
 void state_close(struct state *st);
 
+/* What the record of a fresh message says; slices are the envelope's. */
+struct state_message state_message_of(const struct envelope *env);
 void state_put_message(struct state *st, const struct state_message *m);
 /* index: place in the envelope, from 0. */
 void state_put_recipient(
