@@ -93,9 +93,13 @@ class Postamt:
         instance.LISTENERS = [x for x in instance.LISTENERS if x != plain] + [plain]
         self.info = instance.start(folder, USERS, "sha512crypt", settings(world))
         self.ports = {"submission": self.info["ports"]["submission_plain"]}
-        if not signs:
-            shutil.rmtree(os.path.join(folder, "auth", "dkim", instance.DOMAIN))  # the command never takes the last one
-            self.info = instance.restart(folder)
+        try:
+            if not signs:
+                shutil.rmtree(os.path.join(folder, "auth", "dkim", instance.DOMAIN))  # the command never takes the last one
+                self.info = instance.restart(folder)
+        except BaseException:  # nothing is left running
+            self.stop()
+            raise
 
     def pids(self):
         return instance.descendants(self.info["pid"])
