@@ -252,7 +252,7 @@ static void synced(struct pool_job *job)
     struct sync *s = (struct sync *)job;
     struct queued *q = s->q;
     struct accept *next;
-    bool is_well;
+    bool is_healthy;
 
     q->is_syncing = false;
     if (s->rc == 0)
@@ -260,7 +260,7 @@ static void synced(struct pool_job *job)
     else /* records stay until a sync, the next message's, says that the files are gone */
         for (size_t i = 0; i < s->nremoved; i++)
             note_removed(q, &s->removed[i], s->removed_n[i]);
-    is_well = s->rc == 0;
+    is_healthy = s->rc == 0;
     for (struct accept *a = s->rc < 0 ? s->placed : NULL; a; a = next) {
         next = a->next;
         refuse(a, s->e.code, s->e.detail);
@@ -270,7 +270,7 @@ static void synced(struct pool_job *job)
     free(s);
     if (q->placed)
         accept_sync(q);
-    else if (q->nremoved && is_well)
+    else if (is_healthy && q->nremoved)
         sync_late(q);
     queued_work_soon(q);
 }

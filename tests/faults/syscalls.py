@@ -249,7 +249,19 @@ class Deliver:
             result = (None, str(e))
         for n in self.users:
             self.w.expect(n, "INBOX", token, result[0] == "OK", 1)
+        self.token = token
         return [result]
+
+    def not_synced(self):
+        """A link whose folder could not be synced stays, and is no promise: the queue brings the message to him once
+        more. Rather twice than never."""
+        deadline = time.monotonic() + 10
+        while instance.cli(self.w.d, "queue", "list", "--json").stdout:
+            if time.monotonic() > deadline:
+                raise Bad("the queue does not bring what could not be synced")
+            time.sleep(0.05)
+        for n in self.users:
+            self.w.expect(n, "INBOX", self.token, self.w.expected[n, "INBOX"][self.token][0], 2)
 
     def goes_on(self):
         return self.s.noop()[0] == 250
@@ -649,6 +661,8 @@ class Sweep:
             self.check_sentence(what, results, c)
         if c.name in ("fsync", "fdatasync") and sync_again(calls, at[0]):
             raise Bad("a sync that failed was tried again")
+        if c.name == "fsync" and isinstance(self.s, Deliver):
+            self.s.not_synced()
         self.audit()
         self.tally["failed: " + ("said so" if any(r[0] == "NO" for r in results) else "done all the same")] += 1
 

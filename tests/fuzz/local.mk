@@ -41,7 +41,9 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_settings \
 	tests/fuzz/fuzz_smtp_command \
 	tests/fuzz/fuzz_smtptext \
-	tests/fuzz/fuzz_suppress tests/fuzz/fuzz_srs tests/fuzz/fuzz_submitted
+	tests/fuzz/fuzz_suppress \
+	tests/fuzz/fuzz_srs \
+	tests/fuzz/fuzz_submitted
 
 check_PROGRAMS += $(FUZZ_TARGETS)
 TESTS += $(FUZZ_TARGETS)
