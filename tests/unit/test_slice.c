@@ -1,4 +1,4 @@
-/* slice, buf and arena: what every other part stands on. */
+/* slice, buf, arena and ids: what every other part stands on. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/id.h"
 #include "common/slice.h"
 
 static void cut_walks_all_pieces(void **state)
@@ -164,6 +165,29 @@ static void arena_memory_is_apart_and_aligned(void **state)
     arena_free(&a);
 }
 
+#define IDS 200000 /* in a fraction of a second: by chance alone hundreds would be there twice */
+
+static int by_text(const void *a, const void *b)
+{
+    return memcmp(a, b, ID_LEN);
+}
+
+static void ids_are_never_given_twice(void **state)
+{
+    struct id *ids = malloc(IDS * sizeof *ids);
+
+    (void)state;
+    assert_non_null(ids);
+    for (size_t i = 0; i < IDS; i++) {
+        ids[i] = id_new();
+        assert_true(id_is_valid(slice_str(ids[i].text)));
+    }
+    qsort(ids, IDS, sizeof *ids, by_text);
+    for (size_t i = 1; i < IDS; i++)
+        assert_memory_not_equal(ids[i - 1].text, ids[i].text, ID_LEN);
+    free(ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +200,7 @@ int main(void)
         cmocka_unit_test(buf_prints),
         cmocka_unit_test(arena_keeps_to_its_quota),
         cmocka_unit_test(arena_memory_is_apart_and_aligned),
+        cmocka_unit_test(ids_are_never_given_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
