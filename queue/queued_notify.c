@@ -262,20 +262,28 @@ static bool compose(struct notice *n, struct slice to, struct buf *out, struct d
     return ok && !out->full;
 }
 
+/* As long again as the message itself was tried. */
+static bool is_too_late(const struct notice *n)
+{
+    struct schedule_rules rules = table_rules(n->q, n->message);
+
+    return queued_now(n->q) > schedule_expiry(&rules, n->message->created) + rules.life;
+}
+
 static void on_told(struct queued *q, void *ctx, enum err_code code)
 {
     static const char *const kinds[DSN_KINDS] = {"failed", "delayed", "delivered", "relayed", "expanded"};
     struct notice *n = ctx;
 
     (void)q;
-    if (code != ERR_OK && err_row(code)->smtp / 100 == 4) {
+    if (code != ERR_OK && err_row(code)->smtp / 100 == 4 && !is_too_late(n)) {
         postpone(n, err_row(code)->name);
         return;
     }
     if (code == ERR_OK)
         LOG(NOTIFIED, n->message->id.text, F_STR("notification", n->id.text), F_STR("kind", kinds[n->kind]),
             F_U64("nrcpt", n->n));
-    else /* the account is gone: there is nobody any more whom it concerns */
+    else /* the account is gone, or full for as long as a message lives: nobody can be told */
         LOG(NOTIFY_FAILED, n->message->id.text, F_STR("notification", n->id.text),
             F_STR("why", err_row(code)->name));
     mark_all(n);
