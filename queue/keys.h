@@ -23,7 +23,8 @@ bool keys_is_ours(struct keys *k, struct slice domain);
  * none. */
 struct key_set *keys_find(struct keys *k, struct slice domain);
 void keys_release(struct key_set *set);
-/* One DKIM-Signature for each key, appended. -1: *e; nothing was appended. Threads take turns. */
+/* One DKIM-Signature for each key, appended. -1: *e; nothing was appended. Several threads may sign with one
+ * set. */
 int keys_sign(struct key_set *set, struct dkim *d, int64_t now, struct buf *out, struct err *e);
 
 #endif

@@ -176,7 +176,7 @@ static void on_minute(evutil_socket_t fd, short what, void *arg)
 
 /* --- the role --- */
 
-bool queued_is_ours(void *ctx, struct slice domain)
+static bool is_ours(void *ctx, struct slice domain)
 {
     struct queued *q = ctx;
 
@@ -241,7 +241,7 @@ static int run(struct role *r, struct err *e)
     struct queued *q = mem_zalloc(1, sizeof *q);
     const char *test = getenv("POSTAMT_TEST_CLOCK");
     struct timeval minute = {.tv_sec = SWEEP_SECONDS};
-    struct router_ops router = {.is_ours = queued_is_ours, .fetch = fetch, .now = router_now, .ctx = q};
+    struct router_ops router = {.is_ours = is_ours, .fetch = fetch, .now = router_now, .ctx = q};
 
     q->role = r;
     q->has_test_clock = test && strcmp(test, "1") == 0;

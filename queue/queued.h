@@ -139,7 +139,6 @@ bool queued_state_get(
 void queued_commit(struct queued *q);
 /* Moves both clocks (tests). */
 void queued_advance(struct queued *q, int64_t seconds);
-bool queued_is_ours(void *ctx, struct slice domain);
 
 /* --- queued_table.c --- */
 /* All messages of the state. */
