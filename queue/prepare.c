@@ -102,21 +102,21 @@ static int hash_body(struct dkim *d, int text, uint64_t from, uint64_t to, struc
 }
 
 /* signed_header: as it will be. Mail that cannot be signed (a header like a book) goes out as it is. */
-static int sign(struct key_set *set, struct slice signed_header, int text, size_t header_n, uint64_t size,
-    int64_t now, struct prepared *out, struct buf *signatures, struct err *e)
+static int sign(struct key_set *set, const struct envelope *env, struct slice signed_header, int text,
+    size_t header_n, int64_t now, struct buf *signatures, struct err *e)
 {
     struct dkim *d = dkim_new();
     struct err own = {0};
     int rc = 0;
 
     if (dkim_begin(d, signed_header, &own) == 0) {
-        rc = hash_body(d, text, header_n, size, e);
+        rc = hash_body(d, text, header_n, env->size, e);
         dkim_end(d);
-        if (rc == 0 && keys_sign(set, d, now, signatures, &own) == 0)
-            out->is_signed = true;
+        if (rc == 0)
+            (void)keys_sign(set, d, now, signatures, &own);
     }
-    if (rc == 0 && !out->is_signed)
-        LOG(UNSIGNED, NULL, F_STR("why", own.detail));
+    if (own.code != ERR_OK)
+        LOG(UNSIGNED, env->id.text, F_STR("why", own.detail));
     dkim_free(d);
     return rc;
 }
@@ -143,7 +143,7 @@ static int compose(struct keys *keys, const struct enqueue *q, struct slice host
     if (set) {
         buf_add(&whole, buf_slice(&add));
         add_uncut(&whole, header, out);
-        rc = sign(set, buf_slice(&whole), text, header.n, q->env.size, now, out, &signatures, e);
+        rc = sign(set, &q->env, buf_slice(&whole), text, header.n, now, &signatures, e);
         keys_release(set);
     }
     trace_write(&out->front, &trace, false);

@@ -17,7 +17,6 @@ struct prepared {
     struct buf front; /* fields in front of the text */
     struct trace_range *cuts;
     size_t ncuts;
-    bool is_signed;
 };
 
 /* text: a sealed memory file of q->env.size octets; host: our name; q->trace and q->env.id say the rest.
